@@ -1,0 +1,3 @@
+"""
+The rules of cleaning: one file a field of trouble, one function a fault.
+"""

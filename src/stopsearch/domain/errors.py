@@ -1,0 +1,226 @@
+"""
+Every error that stopsearch raises on purpose, and how each kind is treated.
+
+    StopSearchError
+    ├── SourceError
+    │   ├── SourceUnavailable      (Transient)  the publisher did not answer usefully in time
+    │   ├── UpstreamDown           (Transient)  the circuit breaker is open: nobody knocked
+    │   ├── MonthNotPublished                   expected: outside the window, or nothing listed
+    │   ├── SourceShapeChanged     (Terminal)   a column is gone, or the body is no list of stops
+    │   ├── MemberRefused          (Terminal)   one member of an archive cannot be trusted
+    │   └── ArchiveRefused         (Terminal)   a whole archive cannot be opened or trusted
+    ├── MonthRefused               (Terminal)   too large a share of a month's records was rejected
+    ├── StoreError
+    │   ├── StoreUnavailable       (Transient)  the database is away
+    │   ├── SchemaOutOfDate        (Terminal)   migrations have not been run
+    │   └── RunAlreadyActive                    another process is bringing this force-month in
+    ├── RequestError                            what was asked for can't be meant
+    │   ├── UnknownForce · MonthOutOfRange · BadMonth · BadPath · UnknownRevision · BodyGone · ...
+    └── ConfigError                (Terminal)   a setting can't be used
+
+`Transient` trouble is retried, bounded in tries and time. `Terminal` trouble ends the run at once: a retry
+cannot help. One bad record is neither: it is a `Rejection` value and becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+
+class StopSearchError(Exception):
+    """
+    Base of all errors raised on purpose: a message for people, and a remedy that says what to do next.
+    """
+
+    kind = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class Transient(StopSearchError):
+    """
+    A mark: trouble that may pass. Retry with backoff, bounded in tries and in time.
+    """
+
+
+class Terminal(StopSearchError):
+    """
+    A mark: trouble that a retry cannot help.
+    """
+
+
+class SourceError(StopSearchError):
+    """
+    Something is wrong with the publisher's side, or on the way to it.
+    """
+
+    kind = "source"
+    exit_code = 4
+
+
+class SourceUnavailable(SourceError, Transient):
+    """
+    The publisher did not give a usable answer: refused, failed, timed out, cut off, or not JSON.
+    """
+
+    kind = "source_unavailable"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamDown(SourceError, Transient):
+    """
+    The circuit breaker is open: the publisher has failed repeatedly, and is not asked until the pause is over.
+    """
+
+    kind = "upstream_down"
+
+
+class MonthNotPublished(SourceError):
+    """
+    The publisher lists nothing for this force and month, or the month lies outside its window. Expected.
+    """
+
+    kind = "month_not_published"
+
+
+class SourceShapeChanged(SourceError, Terminal):
+    """
+    A whole column is gone, or the body is not a list of stops: nothing in this month can be trusted.
+    """
+
+    kind = "source_shape_changed"
+
+
+class MemberRefused(SourceError, Terminal):
+    """
+    One member of an archive cannot be trusted (damaged, too large, wrong name or path). The rest goes on.
+    """
+
+    kind = "member_refused"
+
+
+class ArchiveRefused(SourceError, Terminal):
+    """
+    A whole archive cannot be opened or trusted.
+    """
+
+    kind = "archive_refused"
+
+
+class MonthRefused(Terminal):
+    """
+    More of the month's records were rejected than the set share: the run fails whole, the last revision stays.
+    """
+
+    kind = "month_refused"
+    exit_code = 5
+
+
+class StoreError(StopSearchError):
+    """
+    Something is wrong with the database.
+    """
+
+    kind = "store"
+    exit_code = 6
+
+
+class StoreUnavailable(StoreError, Transient):
+    """
+    The database cannot be reached, or went away.
+    """
+
+    kind = "store_unavailable"
+
+
+class SchemaOutOfDate(StoreError, Terminal):
+    """
+    The database has no schema, or an older one than this code needs.
+    """
+
+    kind = "schema_out_of_date"
+
+
+class RunAlreadyActive(StoreError):
+    """
+    Another process is bringing this force-month in: it has the lock, and this run leaves.
+    """
+
+    kind = "run_already_active"
+
+
+class RequestError(StopSearchError):
+    """
+    What was asked for can't be meant.
+    """
+
+    kind = "request"
+    exit_code = 2
+
+
+class UnknownForce(RequestError):
+    """
+    No police force has this id.
+    """
+
+    kind = "unknown_force"
+
+
+class BadMonth(RequestError):
+    """
+    Not a month written YYYY-MM.
+    """
+
+    kind = "bad_month"
+
+
+class MonthOutOfRange(RequestError):
+    """
+    A month range that holds nothing: it starts after it ends, or lies in the future.
+    """
+
+    kind = "month_out_of_range"
+
+
+class BadPath(RequestError):
+    """
+    A file or folder that is not there, or is not what was asked for.
+    """
+
+    kind = "bad_path"
+
+
+class UnknownRevision(RequestError):
+    """
+    The force-month has no revision of this number.
+    """
+
+    kind = "unknown_revision"
+
+
+class BodyGone(RequestError):
+    """
+    The kept body that was asked for has been pruned, so what rests on it can't be rebuilt.
+    """
+
+    kind = "body_gone"
+
+
+class ConfigError(Terminal):
+    """
+    A setting can't be used.
+    """
+
+    kind = "config"
+    exit_code = 3

@@ -1,0 +1,3 @@
+"""
+The use cases, one verb a file. Doors call flows; flows put the stages in order.
+"""

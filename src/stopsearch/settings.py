@@ -1,0 +1,157 @@
+"""
+Every setting, read once from the environment, a `.env` file or a folder of secrets: the only reader of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stopsearch.domain.errors import ConfigError, UnknownForce
+from stopsearch.domain.forces import parse_force_id
+
+ENV_PREFIX = "STOPSEARCH_"
+
+
+class Settings(BaseSettings):
+    """
+    One field a setting; the environment variable is its name in capitals after `STOPSEARCH_`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Address of a PostgreSQL 15 or newer, as postgresql://user:password@host:port/database. "
+        "Without it, an embedded PostgreSQL is started in the data folder.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("stopsearch"),
+        description="Folder of the embedded database. Not used when a database address is set.",
+    )
+    upstream_url: str = Field(
+        default="https://data.police.uk/api",
+        description="Address of the publisher's API. Any other address reaches a stand-in.",
+    )
+    forces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Forces to bring in, by id, separated by commas. Empty: every force that publishes.",
+    )
+    contact: str = Field(
+        default="",
+        description="An email address or web page that the publisher can reach you by; sent in the User-Agent.",
+    )
+    rate_per_second: float = Field(
+        default=14.5,
+        gt=0,
+        le=15,
+        description="Requests a second to the publisher, by all processes together. Its limit is 15.",
+    )
+    requests_in_flight: int = Field(
+        default=8, ge=1, le=64, description="Requests that may wait for an answer at the same time."
+    )
+    request_timeout_s: float = Field(
+        default=120, gt=0, description="Seconds that one answer may take; a large month can need 60."
+    )
+    retry_attempts: int = Field(default=6, ge=1, description="Tries of one request, the first included.")
+    retry_time_s: float = Field(
+        default=300, gt=0, description="Seconds after which a failing request is given up, tries left or not."
+    )
+    breaker_failures: int = Field(
+        default=5, ge=1, description="Failures in a row after which the publisher is left alone for a while."
+    )
+    breaker_pause_s: float = Field(
+        default=60, gt=0, description="Seconds for which a failing publisher is left alone before a probe."
+    )
+    refuse_share: float = Field(
+        default=0.20,
+        gt=0,
+        le=1,
+        description="Share of rejected records above which a whole month is refused.",
+    )
+    refuse_min_records: int = Field(
+        default=20, ge=0, description="Rejected records below which a month is never refused."
+    )
+    recheck_after_days: float = Field(
+        default=30,
+        ge=0,
+        description="Days after which a held month that is still listed is checked for a revision. 0: never "
+        "unless --recheck is given.",
+    )
+    retry_empty_after_hours: float = Field(
+        default=12,
+        ge=0,
+        description="Hours after which a listed month that came empty, or was refused, is asked for again.",
+    )
+    body_retention_days: float | None = Field(
+        default=None,
+        ge=0,
+        description="Days for which a kept body that no revision rests on is kept. Unset: for ever. Bodies "
+        "that a revision rests on are never pruned.",
+    )
+    archive_member_max_mb: int = Field(
+        default=256, ge=1, description="Megabytes above which a member of an archive is refused as a zip bomb."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="Least level of log events that are written to standard error."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="Shape of log events: for people on a terminal, JSON elsewhere (auto)."
+    )
+
+    @field_validator("forces", mode="before")
+    @classmethod
+    def _split_forces(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, tuple | list):
+            try:
+                return tuple(parse_force_id(str(force)) for force in value)
+            except UnknownForce as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _check_upstream(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("it must start with https:// or http://")
+        return value.rstrip("/")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def is_embedded(self) -> bool:
+        """
+        Tell whether the embedded PostgreSQL is used.
+        """
+        return self.database_url is None
+
+
+def read_settings() -> Settings:
+    """
+    Read every setting.
+
+    Raises:
+        ConfigError: A setting has a value that can't be used; the message names each.
+    """
+    secrets = os.environ.get(f"{ENV_PREFIX}SECRETS_DIR")
+    try:
+        return Settings(_secrets_dir=secrets)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigError(
+            f"These settings can't be used: {faults}.",
+            remedy="Mend them in the environment or in .env; .env.example explains each.",
+        ) from None

@@ -1,0 +1,3 @@
+"""
+Stage 1: fetch what the publisher publishes, and hand it on as it came.
+"""

@@ -1,0 +1,3 @@
+"""
+A stand-in for data.police.uk: real data in the real API's shape and habits, with faults on order.
+"""

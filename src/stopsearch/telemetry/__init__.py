@@ -1,0 +1,3 @@
+"""
+Every log event's fields, in one place.
+"""
