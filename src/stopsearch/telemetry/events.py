@@ -1,0 +1,25 @@
+"""
+The name of every log event, past tense, with the fields that it carries.
+
+No personal detail is ever logged: a rejection's column and rule, never its value.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """
+    One log event; the comment lists its fields beside those bound to a run (`run_id`, `force`, `month`).
+    """
+
+    RUN_FINISHED = "run_finished"  # status revision received stored rejected added withdrawn mended duration_s stages
+    BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
+    REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
+    BREAKER_OPENED = "breaker_opened"  # failures pause_s
+    BREAKER_CLOSED = "breaker_closed"  # no field
+    MEMBER_REFUSED = "member_refused"  # archive member reason
+    SERVER_STARTED = "server_started"  # data_dir version duration_s
+    SERVER_STOPPED = "server_stopped"  # data_dir
+    SERVER_ADOPTED = "server_adopted"  # data_dir pid
