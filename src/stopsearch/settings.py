@@ -95,7 +95,9 @@ class Settings(BaseSettings):
         "that a revision rests on are never pruned.",
     )
     archive_member_max_mb: int = Field(
-        default=256, ge=1, description="Megabytes above which a member of an archive is refused as a zip bomb."
+        default=256,
+        ge=1,
+        description="Megabytes above which a member of an archive is refused as a zip bomb.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="Least level of log events that are written to standard error."

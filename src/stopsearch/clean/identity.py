@@ -1,0 +1,99 @@
+"""
+The identity of a stop, version 1: an id made from its force, month, published content and ordinal.
+
+Golden vectors in the tests freeze it: the same record has the same id on any machine, from either shape, for ever.
+See docs/decisions/0003-identity-of-a-stop.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stopsearch.domain.months import Month
+from stopsearch.domain.stops import FIELDS
+
+_SEPARATOR = "\x1f"
+_ID_BYTES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """
+    The identities of one force-month's received records, in the publisher's order.
+    """
+
+    ids: npt.NDArray[np.uint8]  # one row a record, 16 bytes: a UUID of version 8
+    ordinals: pl.Series  # 0 for the first of exact repeats, 1 for the second, …
+    content_digest: bytes  # SHA-256 over the sorted digests of all records: the order of records is nothing
+
+
+def identify(force: str, month: Month, normal: pl.DataFrame) -> Identities:
+    """
+    Identify each record of one force-month from its normal form.
+
+    A record's digest is the SHA-256 of force, month, the 15 fields (no value as an empty text) and the ordinal
+    among exact repeats, joined by U+001F. Its id is a version 8 UUID: the month in 2 bytes, 2 bytes of the
+    force's digest, then 12 bytes of the record's digest. So a force-month's ids lie together in an index.
+
+    Args:
+        normal: The records in normal form; repeats are told apart by their order.
+    """
+    texts = _content(force, month, normal)
+    ordinals = _ordinals(texts)
+    numbered = (texts + _SEPARATOR + ordinals.cast(pl.String)).cast(pl.Binary).to_list()
+    digests = [hashlib.sha256(text).digest() for text in numbered]
+    content = hashlib.sha256(b"".join(sorted(digests))).digest()
+    matrix = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), 32)
+    return Identities(ids=_uuids(id_prefix(force, month), matrix), ordinals=ordinals, content_digest=content)
+
+
+def id_prefix(force: str, month: Month) -> bytes:
+    """
+    Give the first four bytes of the id of every stop of a force-month.
+    """
+    return month.ordinal.to_bytes(2, "big") + hashlib.sha256(force.encode()).digest()[:2]
+
+
+def _content(force: str, month: Month, normal: pl.DataFrame) -> pl.Series:
+    head = f"{force}{_SEPARATOR}{month}"
+    fields = normal.select(
+        pl.concat_str([pl.lit(head), *(pl.col(name).fill_null("") for name in FIELDS)], separator=_SEPARATOR)
+    ).to_series()
+    is_ambiguous = fields.str.count_matches(_SEPARATOR, literal=True) != len(FIELDS) + 1
+    if not is_ambiguous.any():
+        return fields
+    # A value that holds the separator itself can't be let pass for two: it is escaped, and so is the escape. The
+    # text of such a record has one part more than any other's, so that it is the text of no other record.
+    escaped = [
+        pl.col(name)
+        .fill_null("")
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all(_SEPARATOR, "\\u001f", literal=True)
+        for name in FIELDS
+    ]
+    careful = normal.select(
+        pl.concat_str([pl.lit(head), *escaped, pl.lit("escaped")], separator=_SEPARATOR)
+    ).to_series()
+    return careful.zip_with(is_ambiguous, fields)
+
+
+def _ordinals(texts: pl.Series) -> pl.Series:
+    return (
+        pl.DataFrame({"text": texts})
+        .select((pl.int_range(pl.len(), dtype=pl.UInt32).over("text")).alias("ordinal"))
+        .to_series()
+    )
+
+
+def _uuids(prefix: bytes, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    ids = np.empty((len(digests), _ID_BYTES), dtype=np.uint8)
+    ids[:, :4] = np.frombuffer(prefix, dtype=np.uint8)
+    ids[:, 4:] = digests[:, :12]
+    ids[:, 6] = (ids[:, 6] & 0x0F) | 0x80  # version 8 (RFC 9562): the layout is our own
+    ids[:, 8] = (ids[:, 8] & 0x3F) | 0x80  # the variant of RFC 9562
+    return ids
