@@ -157,7 +157,7 @@ class PostgresCallBudget:
                 return None if row is None else float(row[0])
             except psycopg.errors.UndefinedTable as error:
                 raise SchemaOutOfDate(
-                    "The database has no call budget.", remedy="Run the migrations: `stopsearch db upgrade`."
+                    "The database has no call budget.", remedy="Bring the database up to date first: its migrations have not all run."
                 ) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._disconnect()
