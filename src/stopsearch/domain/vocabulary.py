@@ -1,9 +1,9 @@
 """
 The labels that the publisher uses, each with the small code that the database keeps in its place.
 
-Codes are frozen: a label keeps its code for ever, on every machine; a new label takes the next free one, with a
-migration that adds it to the `vocabulary` table (a test holds table and lists together). The lists are those
-measured over 1,170,539 published rows; the publisher gives no closed list.
+Codes are frozen: a label keeps its code for ever, on every machine; a new label takes the next free one. The lists
+are written to the `vocabulary` table by `stopsearch db migrate`. They are those measured over 1,170,539 published
+rows; the publisher gives no closed list.
 """
 
 from __future__ import annotations
