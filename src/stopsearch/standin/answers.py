@@ -28,17 +28,17 @@ class PlainResponse(Response):
     A response with the publisher's headers and no charset beside its content type.
     """
 
-    charset = ""
-
     def __init__(
         self,
         content: bytes = b"",
         *,
         status: int = 200,
-        media_type: str | None = None,
+        content_type: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(content, status_code=status, media_type=media_type, headers=RECORDED_HEADERS | (headers or {}))
+        # Not as a media type: Starlette would add a charset to text, which the publisher does not send.
+        typed = {"Content-Type": content_type} if content_type else {}
+        super().__init__(content, status_code=status, headers=RECORDED_HEADERS | typed | (headers or {}))
 
 
 def json_answer(request: Request, answer: Encoded) -> Response:
@@ -46,8 +46,8 @@ def json_answer(request: Request, answer: Encoded) -> Response:
     Answer with JSON, gzipped where the client accepts that.
     """
     if _accepts_gzip(request):
-        return PlainResponse(answer.gzipped, media_type="application/json", headers={"Content-Encoding": "gzip"})
-    return PlainResponse(answer.plain, media_type="application/json")
+        return PlainResponse(answer.gzipped, content_type="application/json", headers={"Content-Encoding": "gzip"})
+    return PlainResponse(answer.plain, content_type="application/json")
 
 
 def json_value(request: Request, value: Any) -> Response:
@@ -69,7 +69,7 @@ def html_answer() -> Response:
     Answer 200 with a web page, as something between the publisher and a client may.
     """
     page = b"<!DOCTYPE html><html><head><title>Down</title></head><body><h1>Back soon</h1></body></html>"
-    return PlainResponse(page, media_type="text/html")
+    return PlainResponse(page, content_type="text/html")
 
 
 def _accepts_gzip(request: Request) -> bool:

@@ -150,7 +150,7 @@ class Api:
         """
         force = request.path_params["force"]
         if force not in _LISTED_IDS:
-            return PlainResponse(b"Not Found", status=404, media_type="text/plain")
+            return PlainResponse(b"Not Found", status=404, content_type="text/plain")
         return json_value(
             request,
             {

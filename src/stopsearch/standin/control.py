@@ -75,4 +75,4 @@ async def _obey(request: Request, orders: dict[str, Callable[..., object]]) -> R
 
 
 def _json(value: object, *, status: int = 200) -> Response:
-    return PlainResponse(msgspec.json.encode(value), status=status, media_type="application/json")
+    return PlainResponse(msgspec.json.encode(value), status=status, content_type="application/json")

@@ -192,6 +192,8 @@ class Faults:
         return delay_s, spoiler
 
     def _order(self, trouble: Trouble, narrowed: Narrowed) -> Trouble:
+        if unknown := set(narrowed) - set(Narrowed.__annotations__):
+            raise TypeError(f"An order is not narrowed by {', '.join(sorted(unknown))}.")
         trouble.times = narrowed.get("times")
         trouble.force = narrowed.get("force")
         trouble.month = narrowed.get("month")

@@ -178,7 +178,7 @@ def _column(columns: dict[str, Any], name: str, length: int) -> Iterable[Any]:
 
 
 def _texts(columns: dict[str, Any], name: str, length: int) -> Iterable[Any]:
-    return [value or None for value in _column(columns, name, length)]
+    return [None if value == "" else value for value in _column(columns, name, length)]
 
 
 def _truths(columns: dict[str, Any], name: str, length: int) -> Iterable[Any]:
