@@ -17,6 +17,8 @@ import polars as pl
 from stopsearch.domain.months import Month
 from stopsearch.domain.stops import FIELDS
 
+IDENTITY_VERSION = 1
+
 _SEPARATOR = "\x1f"
 _ID_BYTES = 16
 

@@ -233,6 +233,10 @@ class IngestRun(Base):
     mended: Mapped[dict[str, Any] | None]
     rejected_by_rule: Mapped[dict[str, Any] | None]
     durations_s: Mapped[dict[str, Any] | None]
+    # What was fetched, kept before anything could go wrong with it: a run that was cut short leaves it to the next.
+    body_digest: Mapped[bytes | None]
+    fetched_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

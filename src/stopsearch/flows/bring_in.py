@@ -1,0 +1,473 @@
+"""
+Bring force-months in: fetch, keep, prepare and store, several on their way at once, each one whole or not at all.
+
+Fetching waits in asyncio; preparing runs in one thread and storing in another, so that the next force-month is
+decoded and cleaned while the server works on the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from stopsearch.domain.errors import (
+    MonthNotPublished,
+    MonthRefused,
+    RunAlreadyActive,
+    StopSearchError,
+    StoreUnavailable,
+)
+from stopsearch.domain.months import Month
+from stopsearch.domain.published import PublishedMonth
+from stopsearch.domain.states import Cause, MonthState, RunStatus, Shape, Source, Standing
+from stopsearch.flows.prepare_edition import (
+    NewEdition,
+    NoRecords,
+    Prepared,
+    RefusalLimits,
+    SameContent,
+    Stopwatch,
+    prepare_edition,
+)
+from stopsearch.store.bodies import compress, keep_body, read_body
+from stopsearch.store.database import Database
+from stopsearch.store.edition import KeptBody
+from stopsearch.store.forces import force_code
+from stopsearch.store.ledger import RunOutcome, begin_run, finish_run, keep_fetched, unfinished_fetch
+from stopsearch.store.locks import try_lock_month, unlock_month
+from stopsearch.store.operations import operation_codes
+from stopsearch.store.releases import Held, look, note_state, note_unchanged
+from stopsearch.store.revise import keep_historic, revise
+from stopsearch.store.streets import keep_streets
+from stopsearch.telemetry.events import Event
+
+_T = TypeVar("_T")
+log = structlog.get_logger()
+
+# A body that a killed run left is used by the next one while it is younger than this: older, it is fetched again.
+_UNFINISHED_FOR = timedelta(hours=24)
+_BUSY_TRIES = 3
+_BUSY_WAIT_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """
+    One force-month to bring in: where from, why, and how to fetch it.
+    """
+
+    force: str
+    month: Month
+    source: Source
+    reason: str
+    fetch: Callable[[], Awaitable[PublishedMonth]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """
+    How one run ended.
+    """
+
+    force: str
+    month: Month
+    source: Source
+    outcome: RunOutcome
+    durations_s: dict[str, float] = field(default_factory=dict)
+
+
+class Watcher(Protocol):
+    """
+    Somebody who is told how a batch goes on; a progress display, say.
+    """
+
+    def run_started(self, job: Job) -> None:
+        """
+        A run has begun.
+        """
+
+    def run_finished(self, report: RunReport) -> None:
+        """
+        A run has ended.
+        """
+
+
+class Unwatched:
+    """
+    Nobody is told.
+    """
+
+    def run_started(self, job: Job) -> None:
+        """
+        Say nothing.
+        """
+
+    def run_finished(self, report: RunReport) -> None:
+        """
+        Say nothing.
+        """
+
+
+class BringIn:
+    """
+    Brings the jobs of one batch in. Use as a context manager: it holds two connections and two threads.
+
+    Args:
+        batch_id: The batch that the runs belong to.
+        in_flight: How many force-months may be on their way at once, which bounds the memory.
+        limits: When a whole month is refused.
+        stopping: Set it to take no further job and drop those that are still being fetched.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        batch_id: int,
+        in_flight: int,
+        limits: RefusalLimits,
+        watcher: Watcher | None = None,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
+        self._batch_id = batch_id
+        self._in_flight = in_flight
+        self._limits = limits
+        self._watcher = watcher or Unwatched()
+        self._stopping = stopping or asyncio.Event()
+        self._desk = _Desk(database)  # locks, looks and ledger
+        self._writer = database.connect(autocommit=True)
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._storing = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    def __enter__(self) -> BringIn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._preparing.shutdown(cancel_futures=True)
+        self._storing.shutdown()
+        self._writer.close()
+        self._desk.close()
+
+    async def bring_in(self, jobs: Iterable[Job]) -> list[RunReport]:
+        """
+        Bring every job in; a job whose force-month is busy is queued again, a few times.
+
+        Returns:
+            One report a job that was begun. A failing force-month harms only itself.
+
+        Raises:
+            StoreUnavailable: The database went away.
+        """
+        reports: list[RunReport] = []
+        waiting = list(jobs)
+        for attempt in range(1, _BUSY_TRIES + 1):
+            busy: list[Job] = []
+            queue = iter(waiting)
+            is_last = attempt == _BUSY_TRIES
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._in_flight, len(waiting))):
+                    group.create_task(self._work(queue, reports, busy, is_last=is_last))
+            if not busy or self._stopping.is_set():
+                break
+            waiting = busy
+            await asyncio.sleep(_BUSY_WAIT_S * attempt)
+        return reports
+
+    async def _work(self, queue: Iterator[Job], reports: list[RunReport], busy: list[Job], *, is_last: bool) -> None:
+        for job in queue:
+            if self._stopping.is_set():
+                return
+            report = await self._run(job)
+            if report.outcome.status is RunStatus.BUSY and not is_last:
+                busy.append(job)
+                continue
+            reports.append(report)
+            self._watcher.run_finished(report)
+
+    async def _run(self, job: Job) -> RunReport:
+        """
+        Bring one force-month in, and say how it ended: in the ledger, in one log line, and in the report.
+        """
+        watch = Stopwatch()
+        run_id: int | None = None
+        with structlog.contextvars.bound_contextvars(force=job.force, month=str(job.month)):
+            code = await self._ask(lambda desk: force_code(desk, job.force))
+            if not await self._ask(lambda desk: try_lock_month(desk, code, job.month)):
+                return self._report(job, _busy(job), watch)
+            try:
+                run_id = await self._ask(
+                    lambda desk: begin_run(
+                        desk,
+                        batch_id=self._batch_id,
+                        force_code=code,
+                        month=job.month,
+                        source=job.source,
+                        at=_now(),
+                    )
+                )
+                structlog.contextvars.bind_contextvars(run_id=run_id)
+                self._watcher.run_started(job)
+                outcome = await self._bring_one_in(job, code, run_id, watch)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                raise _store_gone(error) from error
+            except StopSearchError as error:
+                outcome = await self._note_trouble(job, code, run_id, error, watch)
+            except asyncio.CancelledError:
+                outcome = RunOutcome(
+                    status=RunStatus.CANCELLED, error_kind="cancelled", error_text="Stopped before it was stored."
+                )
+                await self._finish(run_id, outcome, watch)
+            except Exception as error:  # one force-month must never harm the others, whatever is wrong with it
+                log.exception("run_broke")
+                outcome = await self._note_trouble(job, code, run_id, _unexpected(error), watch)
+            finally:
+                structlog.contextvars.unbind_contextvars("run_id")
+                await self._ask(lambda desk: unlock_month(desk, code, job.month))
+            return self._report(job, outcome, watch)
+
+    async def _bring_one_in(self, job: Job, code: int, run_id: int, watch: Stopwatch) -> RunOutcome:
+        held = await self._ask(lambda desk: look(desk, job.force, job.month))
+        with watch.stage("fetch"):
+            published = await self._unfinished(job, code) or await self._unless_stopping(job.fetch())
+        body: KeptBody | None = None
+        if published.source is Source.API:
+            with watch.stage("keep"):
+                body = await asyncio.to_thread(compress, published)
+                kept = body
+                await self._ask(
+                    lambda desk: keep_fetched(
+                        desk,
+                        run_id,
+                        kept,
+                        fetched_at=published.fetched_at,
+                        published_at=published.published_at,
+                        origin=published.origin,
+                    )
+                )
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(
+            self._preparing,
+            lambda: prepare_edition(
+                published,
+                held,
+                limits=self._limits,
+                compress=lambda published: body or compress(published),
+                name_operations=lambda names: self._desk.call(lambda desk: operation_codes(desk, names)),
+                watch=watch,
+            ),
+        )
+        return await loop.run_in_executor(
+            self._storing, lambda: self._store(published, prepared, held, run_id=run_id, watch=watch)
+        )
+
+    def _store(
+        self, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int, watch: Stopwatch
+    ) -> RunOutcome:
+        with watch.stage("store"), self._writer.transaction():
+            outcome = _write(self._writer, published, prepared, held, run_id=run_id)
+            finish_run(self._writer, run_id, outcome, durations_s=watch.seconds, at=_now())
+        return outcome
+
+    async def _unfinished(self, job: Job, code: int) -> PublishedMonth | None:
+        """
+        Give what an earlier run fetched and could not use, so that nothing is downloaded twice.
+        """
+        if job.source is not Source.API:
+            return None
+        left = await self._ask(lambda desk: unfinished_fetch(desk, code, job.month, since=_now() - _UNFINISHED_FOR))
+        if left is None:
+            return None
+        digest, fetched_at, origin = left
+        body, kept = await self._ask(lambda desk: read_body(desk, digest))
+        return PublishedMonth(
+            force=job.force,
+            month=job.month,
+            shape=Shape(kept.shape),
+            source=Source.API,
+            origin=origin,
+            body=body,
+            fetched_at=fetched_at,
+            published_at=fetched_at,
+        )
+
+    async def _unless_stopping(self, fetching: Awaitable[_T]) -> _T:
+        """
+        Wait for a fetch, and drop it when the batch is told to stop.
+        """
+        fetch = asyncio.ensure_future(fetching)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not fetch.done():
+                raise asyncio.CancelledError
+            return fetch.result()
+        finally:
+            fetch.cancel()
+            stop.cancel()
+
+    async def _note_trouble(
+        self, job: Job, code: int, run_id: int | None, error: StopSearchError, watch: Stopwatch
+    ) -> RunOutcome:
+        status, state = RunStatus.FAILED, MonthState.FAILED
+        if isinstance(error, MonthRefused):
+            status, state = RunStatus.REFUSED, MonthState.REFUSED
+        if isinstance(error, RunAlreadyActive):
+            status = RunStatus.BUSY
+        outcome = RunOutcome(status=status, error_kind=error.kind, error_text=str(error))
+        if status is not RunStatus.BUSY and not isinstance(error, MonthNotPublished):
+            await self._ask(lambda desk: note_state(desk, code, job.month, state, at=_now()))
+        await self._finish(run_id, outcome, watch)
+        return outcome
+
+    async def _finish(self, run_id: int | None, outcome: RunOutcome, watch: Stopwatch) -> None:
+        if run_id is not None:
+            run = run_id
+            await self._ask(lambda desk: finish_run(desk, run, outcome, durations_s=watch.seconds, at=_now()))
+
+    async def _ask(self, question: Callable[[Connection], _T]) -> _T:
+        try:
+            return await asyncio.to_thread(self._desk.call, question)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise _store_gone(error) from error
+
+    def _report(self, job: Job, outcome: RunOutcome, watch: Stopwatch) -> RunReport:
+        log.info(
+            Event.RUN_FINISHED,
+            status=outcome.status,
+            source=job.source,
+            revision=outcome.revision,
+            received=outcome.received,
+            stored=outcome.stored,
+            rejected=outcome.rejected,
+            added=outcome.added,
+            withdrawn=outcome.withdrawn,
+            mended=outcome.mended,
+            rejected_by_rule=outcome.rejected_by_rule,
+            error_kind=outcome.error_kind,
+            duration_s=round(sum(watch.seconds.values()), 3),
+            stages={stage: round(seconds, 4) for stage, seconds in watch.seconds.items()},
+        )
+        return RunReport(
+            force=job.force, month=job.month, source=job.source, outcome=outcome, durations_s=dict(watch.seconds)
+        )
+
+
+class _Desk:
+    """
+    One connection for short questions, asked one at a time. The advisory locks of the batch's runs live on it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.connect(autocommit=True)
+        self._turn = threading.Lock()
+
+    def call(self, question: Callable[[Connection], _T]) -> _T:
+        with self._turn:
+            return question(self._connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _write(
+    connection: Connection, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int
+) -> RunOutcome:
+    """
+    Write what a run found, inside the caller's transaction.
+    """
+    code, month = held.force_code, published.month
+    if isinstance(prepared, NoRecords):
+        note_state(connection, code, month, MonthState.EMPTY, at=published.fetched_at)
+        return RunOutcome(status=RunStatus.EMPTY, origin=published.origin)
+    if isinstance(prepared, SameContent):
+        if prepared.revision is not None:
+            if published.body_digest not in held.body_digests and published.source is not Source.API:
+                keep_body(connection, compress(published))
+            note_unchanged(
+                connection,
+                code,
+                month,
+                body_digest=published.body_digest,
+                published_at=published.published_at,
+                at=published.fetched_at,
+            )
+        if prepared.streets is not None:
+            keep_streets(connection, month, prepared.streets)
+        return RunOutcome(
+            status=RunStatus.UNCHANGED,
+            origin=published.origin,
+            revision=prepared.revision,
+        )
+    return _write_edition(connection, prepared, held, run_id=run_id)
+
+
+def _write_edition(connection: Connection, new: NewEdition, held: Held, *, run_id: int) -> RunOutcome:
+    if new.is_historic:
+        revised = keep_historic(connection, new.edition, held, run_id=run_id)
+    else:
+        revised = revise(connection, new.edition, new.rows, held, cause=Cause.UPSTREAM, run_id=run_id)
+    return RunOutcome(
+        status=RunStatus.REVISED if revised.standing is Standing.SERVED else RunStatus.HISTORIC,
+        revision=revised.number,
+        origin=new.edition.origin,
+        received=revised.received,
+        stored=revised.stored,
+        rejected=revised.rejected,
+        added=revised.added,
+        withdrawn=revised.withdrawn,
+        mended=new.edition.mended,
+        rejected_by_rule=new.edition.rejected_by_rule,
+    )
+
+
+def _busy(job: Job) -> RunOutcome:
+    return RunOutcome(
+        status=RunStatus.BUSY,
+        error_kind=RunAlreadyActive.kind,
+        error_text=f"{job.force} {job.month} is being brought in by another process.",
+    )
+
+
+def _unexpected(error: Exception) -> StopSearchError:
+    return StopSearchError(
+        f"Something that should not happen: {type(error).__name__}: {error}.",
+        remedy="The last revision stays. Please report it, with the force and the month.",
+    )
+
+
+def _store_gone(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"The database went away: {str(error).strip()}.", remedy="What was committed stays; run the same command again."
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def locked_month(connection: Connection, code: int, month: Month) -> Iterator[None]:
+    """
+    Be the one writer of a force-month, or leave.
+
+    Raises:
+        RunAlreadyActive: Another process is.
+    """
+    if not try_lock_month(connection, code, month):
+        raise RunAlreadyActive(
+            f"{month} of this force is being written by another process.", remedy="Try again in a minute."
+        )
+    try:
+        yield
+    finally:
+        unlock_month(connection, code, month)

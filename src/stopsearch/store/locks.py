@@ -1,0 +1,41 @@
+"""
+Advisory locks: one writer per force-month, and one process per batch. They go with the connection that took them.
+"""
+
+from __future__ import annotations
+
+from psycopg import Connection
+
+from stopsearch.domain.months import Month
+
+# Two 32-bit keys: the first tells what is locked, so that nothing else in the same database meets ours by chance.
+_MONTH_SPACE = 0x53530000  # the force's code is added
+_BATCH_SPACE = 0x53538000 - 1
+
+
+def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:
+    """
+    Try to become the one writer of a force-month, until it is unlocked or the connection ends.
+    """
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(%s::integer, %s::integer)", [_MONTH_SPACE + force_code, month.ordinal]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def unlock_month(connection: Connection, force_code: int, month: Month) -> None:
+    """
+    Let the next writer of a force-month in.
+    """
+    connection.execute(
+        "SELECT pg_advisory_unlock(%s::integer, %s::integer)", [_MONTH_SPACE + force_code, month.ordinal]
+    )
+
+
+def try_lock_batch(connection: Connection, batch_id: int, *, for_transaction: bool = False) -> bool:
+    """
+    Try to take a batch's lock, for this connection's life or for this transaction only.
+    """
+    function = "pg_try_advisory_xact_lock" if for_transaction else "pg_try_advisory_lock"
+    row = connection.execute(f"SELECT {function}(%s::integer, %s::integer)", [_BATCH_SPACE, batch_id]).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,135 @@
+"""
+Stops as rows of the tables `stop` and `stop_count`: words become codes, and all columns have a fixed width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stopsearch.domain.months import Month
+from stopsearch.domain.stops import BOOLEAN_FIELDS
+from stopsearch.domain.vocabulary import LABEL_FIELDS, labels_of
+from stopsearch.store.copy_rows import (
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    SMALLINT,
+    TIMESTAMPTZ,
+    UUID,
+    Column,
+    CopyRows,
+    as_days,
+    as_microseconds,
+)
+
+STOP_COLUMNS: tuple[Column, ...] = (
+    Column(name="id", type=UUID),
+    Column(name="force_code", type=SMALLINT),
+    Column(name="month", type=DATE),
+    Column(name="first_revision", type=SMALLINT),
+    Column(name="record_number", type=INTEGER),
+    Column(name="datetime", type=TIMESTAMPTZ),
+    Column(name="local_date", type=DATE),
+    Column(name="operation_name_code", type=INTEGER, is_nullable=True),
+    Column(name="latitude", type=DOUBLE, is_nullable=True),
+    Column(name="longitude", type=DOUBLE, is_nullable=True),
+    Column(name="is_far_from_force", type=BOOLEAN, is_nullable=True),
+    *(Column(name=f"{name}_code", type=SMALLINT, is_nullable=name != "type") for name in LABEL_FIELDS),
+    *(Column(name=name, type=BOOLEAN, is_nullable=True) for name in BOOLEAN_FIELDS),
+)
+
+# The rollup's dimensions beside force and month: of low cardinality, so that it is a fifth of the stops' size.
+COUNTED_FIELDS: tuple[str, ...] = (
+    "type",
+    "gender",
+    "age_range",
+    "self_defined_ethnicity",
+    "officer_defined_ethnicity",
+    "outcome",
+)
+
+COUNT_COLUMNS: tuple[Column, ...] = (
+    Column(name="force_code", type=SMALLINT),
+    Column(name="month", type=DATE),
+    Column(name="first_revision", type=SMALLINT),
+    *(Column(name=f"{name}_code", type=SMALLINT) for name in COUNTED_FIELDS),
+    Column(name="stops", type=INTEGER),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRows:
+    """
+    The rows of one edition, but for the force's code and the revision, which only the transaction knows.
+    """
+
+    stops: CopyRows
+    counts: CopyRows
+
+    def number(self, *, force_code: int, revision: int) -> None:
+        """
+        Fill in the force's code and the revision's number.
+        """
+        for rows in (self.stops, self.counts):
+            rows.set("force_code", force_code)
+            rows.set("first_revision", revision)
+
+
+def stop_rows(
+    month: Month, accepted: pl.DataFrame, ids: npt.NDArray[np.uint8], operation_names: dict[str, int]
+) -> StopRows:
+    """
+    Make the rows of one edition, in the order of time, so that neighbours in time are neighbours on disk.
+
+    Args:
+        accepted: One row a stop, as the contract describes it.
+        ids: The same rows' ids.
+        operation_names: The code of each operation name that occurs.
+    """
+    if not accepted["datetime"].is_sorted():
+        order = accepted["datetime"].arg_sort()
+        accepted, ids = accepted[order], ids[order.to_numpy()]
+    first_day = as_days(np.array([month.first_day], dtype="datetime64[D]").astype(np.int32))[0]
+    codes = {name: _codes(accepted[name], name) for name in LABEL_FIELDS}
+
+    rows = CopyRows(STOP_COLUMNS, accepted.height)
+    rows.set("id", np.ascontiguousarray(ids).view("V16").reshape(-1))
+    rows.set("month", first_day)
+    rows.set("record_number", accepted["record_number"].to_numpy())
+    rows.set("datetime", as_microseconds(accepted["datetime"].to_physical().to_numpy()))
+    rows.set("local_date", as_days(accepted["local_date"].to_physical().to_numpy()))
+    for name, values in codes.items():
+        rows.set(f"{name}_code", values, values == 0)
+    for name in ("latitude", "longitude", "is_far_from_force", *BOOLEAN_FIELDS):
+        absent = accepted[name].is_null().to_numpy()
+        rows.set(name, accepted[name].fill_null(0 if accepted[name].dtype == pl.Float64 else False).to_numpy(), absent)
+    if accepted["operation_name"].null_count() == accepted.height:
+        rows.set_absent("operation_name_code")
+    else:
+        named = np.array([operation_names.get(name or "", 0) for name in accepted["operation_name"]], dtype=np.int32)
+        rows.set("operation_name_code", named, named == 0)
+    return StopRows(stops=rows, counts=_count_rows(first_day, codes))
+
+
+def _codes(labels: pl.Series, name: str) -> npt.NDArray[np.int16]:
+    """
+    Give each label's code; 0 where no label is given. The contract has seen to it that each label is known.
+    """
+    places = labels.cast(pl.Enum(labels_of(name))).to_physical().cast(pl.Int16)
+    return (places + 1).fill_null(0).to_numpy()
+
+
+def _count_rows(first_day: np.int32, codes: dict[str, npt.NDArray[np.int16]]) -> CopyRows:
+    counts = pl.DataFrame({name: codes[name] for name in COUNTED_FIELDS}).group_by(COUNTED_FIELDS).len()
+    counts = counts.sort(COUNTED_FIELDS)
+    rows = CopyRows(COUNT_COLUMNS, counts.height)
+    rows.set("month", first_day)
+    for name in COUNTED_FIELDS:
+        rows.set(f"{name}_code", counts[name].to_numpy())
+    rows.set("stops", counts["len"].to_numpy())
+    return rows
