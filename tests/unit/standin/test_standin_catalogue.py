@@ -54,23 +54,21 @@ def test_finds_archives_files_and_answers_in_a_folder(tmp_path: Path) -> None:
         ("kent", JULY),
         ("surrey", JULY),
     }
-    assert all(json.loads(catalogue.read(*key)) in ([], [json.loads(catalogue.read(*key))[0]])
-               for key in catalogue.keys if key[0] not in ("kent", "surrey"))  # fmt: skip
+    assert genders(catalogue, "devon-and-cornwall") == genders(catalogue, "gwent") == ["Male"]
     assert catalogue.read("kent", JULY) == catalogue.read("surrey", JULY) == b"[]"
     catalogue.close()
 
 
-def test_the_later_path_is_served_and_zips_count_by_name(tmp_path: Path) -> None:
+def test_the_later_path_is_served_and_zips_count_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     member = "2023-07/2023-07-gwent-stop-and-search.csv"
-    write_zip(tmp_path / "2023-09.zip", {member: make_csv([make_api_record(gender="Female")])})
-    write_zip(tmp_path / "2023-08.zip", {member: make_csv([make_api_record(gender="Male")])})
-    other = tmp_path / "other"
-    other.mkdir()
-    write_zip(other / "2023-01.zip", {member: make_csv([make_api_record(gender="Other")])})
     first, second = tmp_path / "2023-08.zip", tmp_path / "2023-09.zip"
+    write_zip(first, {member: make_csv([make_api_record(gender="Male")])})
+    write_zip(second, {member: make_csv([make_api_record(gender="Female")])})
     assert genders(Catalogue.open([first, second]), "gwent") == ["Female"]
     assert genders(Catalogue.open([second, first]), "gwent") == ["Male"]
-    assert genders(Catalogue.open([tmp_path]), "gwent") == ["Other"]
+    # Whatever order the file system gives.
+    monkeypatch.setattr(Path, "rglob", lambda *_: iter([second, first]))
+    assert genders(Catalogue.open([tmp_path]), "gwent") == ["Female"]
 
 
 def test_what_is_not_there_or_holds_nothing_is_refused_by_name(tmp_path: Path) -> None:

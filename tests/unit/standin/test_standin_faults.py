@@ -4,17 +4,22 @@ What goes wrong on order, as a client meets it.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx2
 import pytest
 
 from builders.standin import RunningStandin, make_api_record, running_standin
+from stopsearch.standin.app import create_app
+from stopsearch.standin.catalogue import Catalogue
+from stopsearch.standin.publication import Publication
 
 pytestmark = pytest.mark.integration
 
@@ -188,3 +193,30 @@ def test_orders_that_cannot_be_followed_are_refused(
 def test_what_is_sent_gzipped_is_one_gzip_member(standin: RunningStandin) -> None:
     with httpx2.stream("GET", f"{standin.url}/stops-force?force=kent&date=2023-07") as response:
         assert json.loads(gzip.decompress(b"".join(response.iter_raw()))) == [make_api_record()]
+
+
+def test_control_is_for_this_machine_alone() -> None:
+    """
+    Called as a server would call it for a client elsewhere: there is no second machine here to ask from.
+    """
+    app = create_app(Publication(Catalogue.of(HELD)))
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    def status_for(host: str, path: str) -> int:
+        sent.clear()
+        scope = {
+            "type": "http", "method": "GET", "path": path, "query_string": b"", "client": (host, 5),
+            "headers": [(b"x-forwarded-for", b"127.0.0.1")], "scheme": "http", "server": ("127.0.0.1", 80),
+        }  # fmt: skip
+        asyncio.run(app(scope, receive, send))
+        return int(sent[0]["status"])
+
+    assert status_for("192.0.2.1", "/_standin/stats") == 403
+    assert status_for("127.0.0.1", "/_standin/stats") == 200
+    assert status_for("192.0.2.1", "/api/forces") == 200
