@@ -11,10 +11,8 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import psycopg
 import structlog
@@ -27,28 +25,20 @@ from stopsearch.domain.errors import (
     StopSearchError,
     StoreUnavailable,
 )
-from stopsearch.domain.months import Month
 from stopsearch.domain.published import PublishedMonth
-from stopsearch.domain.states import Cause, MonthState, RunStatus, Shape, Source, Standing
-from stopsearch.flows.prepare_edition import (
-    NewEdition,
-    NoRecords,
-    Prepared,
-    RefusalLimits,
-    SameContent,
-    Stopwatch,
-    prepare_edition,
-)
-from stopsearch.store.bodies import compress, keep_body, read_body
+from stopsearch.domain.states import MonthState, RunStatus, Shape, Source
+from stopsearch.flows.prepare_edition import Prepared, RefusalLimits, Stopwatch, prepare_edition
+from stopsearch.flows.runs import Job, RunReport, Unwatched, Watcher
+from stopsearch.flows.write_prepared import write_prepared
+from stopsearch.store.bodies import compress, read_body
 from stopsearch.store.database import Database
 from stopsearch.store.edition import KeptBody
 from stopsearch.store.forces import force_code
 from stopsearch.store.ledger import RunOutcome, begin_run, finish_run, keep_fetched, unfinished_fetch
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
-from stopsearch.store.releases import Held, look, note_state, note_unchanged
-from stopsearch.store.revise import keep_historic, revise
-from stopsearch.store.streets import keep_streets
+from stopsearch.store.releases import Held, look, note_state
+from stopsearch.store.streets import StreetBook
 from stopsearch.telemetry.events import Event
 
 _T = TypeVar("_T")
@@ -58,64 +48,6 @@ log = structlog.get_logger()
 _UNFINISHED_FOR = timedelta(hours=24)
 _BUSY_TRIES = 3
 _BUSY_WAIT_S = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """
-    One force-month to bring in: where from, why, and how to fetch it.
-    """
-
-    force: str
-    month: Month
-    source: Source
-    reason: str
-    fetch: Callable[[], Awaitable[PublishedMonth]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunReport:
-    """
-    How one run ended.
-    """
-
-    force: str
-    month: Month
-    source: Source
-    outcome: RunOutcome
-    durations_s: dict[str, float] = field(default_factory=dict)
-
-
-class Watcher(Protocol):
-    """
-    Somebody who is told how a batch goes on; a progress display, say.
-    """
-
-    def run_started(self, job: Job) -> None:
-        """
-        A run has begun.
-        """
-
-    def run_finished(self, report: RunReport) -> None:
-        """
-        A run has ended.
-        """
-
-
-class Unwatched:
-    """
-    Nobody is told.
-    """
-
-    def run_started(self, job: Job) -> None:
-        """
-        Say nothing.
-        """
-
-    def run_finished(self, report: RunReport) -> None:
-        """
-        Say nothing.
-        """
 
 
 class BringIn:
@@ -146,6 +78,7 @@ class BringIn:
         self._stopping = stopping or asyncio.Event()
         self._desk = _Desk(database)  # locks, looks and ledger
         self._writer = database.connect(autocommit=True)
+        self._streets = StreetBook()
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._storing = ThreadPoolExecutor(1, thread_name_prefix="store")
 
@@ -222,7 +155,7 @@ class BringIn:
                 raise _store_gone(error) from error
             except StopSearchError as error:
                 outcome = await self._note_trouble(job, code, run_id, error, watch)
-            except asyncio.CancelledError:
+            except _Stopped:
                 outcome = RunOutcome(
                     status=RunStatus.CANCELLED, error_kind="cancelled", error_text="Stopped before it was stored."
                 )
@@ -238,22 +171,9 @@ class BringIn:
     async def _bring_one_in(self, job: Job, code: int, run_id: int, watch: Stopwatch) -> RunOutcome:
         held = await self._ask(lambda desk: look(desk, job.force, job.month))
         with watch.stage("fetch"):
-            published = await self._unfinished(job, code) or await self._unless_stopping(job.fetch())
-        body: KeptBody | None = None
-        if published.source is Source.API:
-            with watch.stage("keep"):
-                body = await asyncio.to_thread(compress, published)
-                kept = body
-                await self._ask(
-                    lambda desk: keep_fetched(
-                        desk,
-                        run_id,
-                        kept,
-                        fetched_at=published.fetched_at,
-                        published_at=published.published_at,
-                        origin=published.origin,
-                    )
-                )
+            unfinished = await self._unfinished(job, code)
+            published = unfinished if unfinished is not None else await self._unless_stopping(job.fetch())
+        body = await self._keep(published, run_id, watch) if published.source is Source.API else None
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(
             self._preparing,
@@ -270,11 +190,29 @@ class BringIn:
             self._storing, lambda: self._store(published, prepared, held, run_id=run_id, watch=watch)
         )
 
+    async def _keep(self, published: PublishedMonth, run_id: int, watch: Stopwatch) -> KeptBody:
+        """
+        Keep what the publisher sent, as it came, before anything can go wrong with it.
+        """
+        with watch.stage("keep"):
+            body = await asyncio.to_thread(compress, published)
+            await self._ask(
+                lambda desk: keep_fetched(
+                    desk,
+                    run_id,
+                    body,
+                    fetched_at=published.fetched_at,
+                    published_at=published.published_at,
+                    origin=published.origin,
+                )
+            )
+        return body
+
     def _store(
         self, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int, watch: Stopwatch
     ) -> RunOutcome:
         with watch.stage("store"), self._writer.transaction():
-            outcome = _write(self._writer, published, prepared, held, run_id=run_id)
+            outcome = write_prepared(self._writer, published, prepared, held, run_id=run_id, streets=self._streets)
             finish_run(self._writer, run_id, outcome, durations_s=watch.seconds, at=_now())
         return outcome
 
@@ -309,7 +247,7 @@ class BringIn:
         try:
             await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not fetch.done():
-                raise asyncio.CancelledError
+                raise _Stopped
             return fetch.result()
         finally:
             fetch.cancel()
@@ -362,6 +300,12 @@ class BringIn:
         )
 
 
+class _Stopped(Exception):
+    """
+    The batch was told to stop while this run was still being fetched.
+    """
+
+
 class _Desk:
     """
     One connection for short questions, asked one at a time. The advisory locks of the batch's runs live on it.
@@ -377,57 +321,6 @@ class _Desk:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _write(
-    connection: Connection, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int
-) -> RunOutcome:
-    """
-    Write what a run found, inside the caller's transaction.
-    """
-    code, month = held.force_code, published.month
-    if isinstance(prepared, NoRecords):
-        note_state(connection, code, month, MonthState.EMPTY, at=published.fetched_at)
-        return RunOutcome(status=RunStatus.EMPTY, origin=published.origin)
-    if isinstance(prepared, SameContent):
-        if prepared.revision is not None:
-            if published.body_digest not in held.body_digests and published.source is not Source.API:
-                keep_body(connection, compress(published))
-            note_unchanged(
-                connection,
-                code,
-                month,
-                body_digest=published.body_digest,
-                published_at=published.published_at,
-                at=published.fetched_at,
-            )
-        if prepared.streets is not None:
-            keep_streets(connection, month, prepared.streets)
-        return RunOutcome(
-            status=RunStatus.UNCHANGED,
-            origin=published.origin,
-            revision=prepared.revision,
-        )
-    return _write_edition(connection, prepared, held, run_id=run_id)
-
-
-def _write_edition(connection: Connection, new: NewEdition, held: Held, *, run_id: int) -> RunOutcome:
-    if new.is_historic:
-        revised = keep_historic(connection, new.edition, held, run_id=run_id)
-    else:
-        revised = revise(connection, new.edition, new.rows, held, cause=Cause.UPSTREAM, run_id=run_id)
-    return RunOutcome(
-        status=RunStatus.REVISED if revised.standing is Standing.SERVED else RunStatus.HISTORIC,
-        revision=revised.number,
-        origin=new.edition.origin,
-        received=revised.received,
-        stored=revised.stored,
-        rejected=revised.rejected,
-        added=revised.added,
-        withdrawn=revised.withdrawn,
-        mended=new.edition.mended,
-        rejected_by_rule=new.edition.rejected_by_rule,
-    )
 
 
 def _busy(job: Job) -> RunOutcome:
@@ -453,21 +346,3 @@ def _store_gone(error: Exception) -> StoreUnavailable:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@contextmanager
-def locked_month(connection: Connection, code: int, month: Month) -> Iterator[None]:
-    """
-    Be the one writer of a force-month, or leave.
-
-    Raises:
-        RunAlreadyActive: Another process is.
-    """
-    if not try_lock_month(connection, code, month):
-        raise RunAlreadyActive(
-            f"{month} of this force is being written by another process.", remedy="Try again in a minute."
-        )
-    try:
-        yield
-    finally:
-        unlock_month(connection, code, month)

@@ -4,8 +4,12 @@ Advisory locks: one writer per force-month, and one process per batch. They go w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from psycopg import Connection
 
+from stopsearch.domain.errors import RunAlreadyActive
 from stopsearch.domain.months import Month
 
 # Two 32-bit keys: the first tells what is locked, so that nothing else in the same database meets ours by chance.
@@ -39,3 +43,21 @@ def try_lock_batch(connection: Connection, batch_id: int, *, for_transaction: bo
     function = "pg_try_advisory_xact_lock" if for_transaction else "pg_try_advisory_lock"
     row = connection.execute(f"SELECT {function}(%s::integer, %s::integer)", [_BATCH_SPACE, batch_id]).fetchone()
     return bool(row and row[0])
+
+
+@contextmanager
+def locked_month(connection: Connection, code: int, month: Month) -> Iterator[None]:
+    """
+    Be the one writer of a force-month, or leave.
+
+    Raises:
+        RunAlreadyActive: Another process is.
+    """
+    if not try_lock_month(connection, code, month):
+        raise RunAlreadyActive(
+            f"{month} of this force is being written by another process.", remedy="Try again in a minute."
+        )
+    try:
+        yield
+    finally:
+        unlock_month(connection, code, month)

@@ -19,7 +19,6 @@ from stopsearch.store.letters import keep_letters, supersede_open
 from stopsearch.store.releases import Held
 from stopsearch.store.replace_rows import replace_counts, replace_rows
 from stopsearch.store.stop_rows import StopRows
-from stopsearch.store.streets import keep_streets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,6 @@ def revise(
     number = held.next_number
     _claim(connection, edition, held)
     keep_body(connection, edition.body)
-    keep_streets(connection, edition.month, edition.streets)
     rows.number(force_code=held.force_code, revision=number)
     if is_restated is None:
         is_restated = held.is_restated or (cause is Cause.UPSTREAM and held.revision is not None)

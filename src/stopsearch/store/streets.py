@@ -10,30 +10,50 @@ from psycopg import Connection
 from stopsearch.domain.months import Month
 
 
-def keep_streets(connection: Connection, month: Month, streets: pl.DataFrame) -> None:
+class StreetBook:
     """
-    Keep the streets that are new. They are facts of the map, outside every revision.
+    Keeps streets, and remembers which are kept: most of a month's points were met in the month before.
 
-    Ids are written in their order, so that two transactions that meet wait for each other and never deadlock.
+    Not for use by two threads at once.
     """
-    if streets.is_empty():
-        return
-    ordered = streets.sort("street_id").with_columns(pl.col("latitude", "longitude").cast(pl.Float64, strict=False))
-    known = ordered.drop_nulls()
-    connection.execute(
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+
+    def keep(self, connection: Connection, month: Month, streets: pl.DataFrame) -> None:
         """
-        INSERT INTO street (id, name, latitude, longitude, month)
-        SELECT fresh.*, %(month)s
-        FROM unnest(%(ids)s::integer[], %(names)s::text[], %(latitudes)s::float8[], %(longitudes)s::float8[])
-            AS fresh (id, name, latitude, longitude)
-        WHERE NOT EXISTS (SELECT FROM street WHERE street.id = fresh.id)
-        ON CONFLICT (id) DO NOTHING
-        """,
-        {
-            "month": month.first_day,
-            "ids": known["street_id"].to_list(),
-            "names": known["name"].to_list(),
-            "latitudes": known["latitude"].to_list(),
-            "longitudes": known["longitude"].to_list(),
-        },
-    )
+        Keep the streets that are new. They are facts of the map, outside every revision.
+
+        Ids are written in their order, so that two transactions that meet wait for each other and never deadlock.
+        """
+        new = streets.filter(~pl.col("street_id").is_in(list(self._known))) if self._known else streets
+        if new.is_empty():
+            return
+        rows = (
+            new.with_columns(pl.col("latitude", "longitude").cast(pl.Float64, strict=False))
+            .drop_nulls()
+            .sort("street_id")
+        )
+        connection.execute(
+            """
+            CREATE TEMP TABLE IF NOT EXISTS staged_street
+                (id integer, name text, latitude float8, longitude float8) ON COMMIT DELETE ROWS
+            """
+        )
+        with (
+            connection.cursor() as cursor,
+            cursor.copy("COPY staged_street (id, name, latitude, longitude) FROM STDIN (FORMAT csv)") as copy,
+        ):
+            copy.write(rows.write_csv(include_header=False, quote_style="non_numeric").encode())
+        connection.execute(
+            """
+            INSERT INTO street (id, name, latitude, longitude, month)
+            SELECT staged.id, staged.name, staged.latitude, staged.longitude, %s FROM staged_street AS staged
+            ORDER BY staged.id
+            ON CONFLICT (id) DO NOTHING
+            """,
+            [month.first_day],
+        )
+        # Should the transaction fail after all, the streets are missing until another process meets them: they are
+        # enrichment, and their body is kept.
+        self._known.update(rows["street_id"].to_list())

@@ -1,0 +1,168 @@
+"""
+A batch: the runs that one trigger asked for, from its ledger entry to its report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from stopsearch.domain.errors import SourceError
+from stopsearch.domain.states import BatchStatus, RunStatus
+from stopsearch.flows.bring_in import BringIn
+from stopsearch.flows.plan import DueMonth, Wanted
+from stopsearch.flows.prepare_edition import RefusalLimits
+from stopsearch.flows.runs import Job, RunReport, Watcher
+from stopsearch.settings import Settings
+from stopsearch.source.api import Traffic
+from stopsearch.store.database import Database
+from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches
+from stopsearch.telemetry.events import Event
+
+log = structlog.get_logger()
+
+_WENT_WRONG = (RunStatus.FAILED, RunStatus.REFUSED, RunStatus.BUSY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchReport:
+    """
+    How a batch ended. `batch_id` is None where nothing was due, so that there was no batch.
+    """
+
+    batch_id: int | None
+    status: BatchStatus
+    due: list[DueMonth]
+    runs: list[RunReport] = field(default_factory=list)
+    refusals: list[SourceError] = field(default_factory=list)  # archives and members that were refused by name
+    traffic: Traffic | None = None
+    duration_s: float = 0.0
+
+    def count(self, *statuses: RunStatus) -> int:
+        """
+        Count the runs that ended in one of some ways.
+        """
+        return sum(run.outcome.status in statuses for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """
+    What started a batch, and for whom.
+    """
+
+    name: str
+    requested_by: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
+
+
+class Batch:
+    """
+    One batch's ledger entry, from its beginning to its end, whatever happens between.
+    """
+
+    def __init__(self, database: Database, trigger: Trigger, asked_for: dict[str, Any]) -> None:
+        self._database = database
+        self._connection = database.connect(autocommit=True)
+        end_stale_batches(self._connection, at=datetime.now(UTC))
+        self.id = begin_batch(
+            self._connection,
+            trigger=trigger.name,
+            requested_by=trigger.requested_by,
+            asked_for=asked_for,
+            at=datetime.now(UTC),
+        )
+        self.status = BatchStatus.CANCELLED
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
+        self._connection.close()
+
+    async def bring_in(
+        self,
+        groups: Sequence[Sequence[Job]],
+        *,
+        in_flight: int,
+        settings: Settings,
+        watcher: Watcher | None,
+        stopping: asyncio.Event | None,
+    ) -> list[RunReport]:
+        """
+        Bring groups of jobs in, one group after another.
+        """
+        stopping = stopping or asyncio.Event()
+        limits = RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records)
+        runs: list[RunReport] = []
+        with BringIn(
+            self._database,
+            batch_id=self.id,
+            in_flight=in_flight,
+            limits=limits,
+            watcher=watcher,
+            stopping=stopping,
+        ) as bringing:
+            for jobs in groups:
+                if not stopping.is_set():
+                    runs += await bringing.bring_in(jobs)
+        went_wrong = any(run.outcome.status in _WENT_WRONG for run in runs)
+        if stopping.is_set():
+            self.status = BatchStatus.CANCELLED
+        else:
+            self.status = BatchStatus.FINISHED_WITH_FAILURES if went_wrong else BatchStatus.FINISHED
+        return runs
+
+    def report(
+        self,
+        *,
+        due: list[DueMonth],
+        runs: list[RunReport],
+        refusals: list[SourceError],
+        traffic: Traffic | None,
+        since: float,
+    ) -> BatchReport:
+        """
+        Say how the batch ended, also in one closing log line.
+        """
+        status = self.status
+        if refusals and status is BatchStatus.FINISHED:
+            status = BatchStatus.FINISHED_WITH_FAILURES
+        duration_s = time.monotonic() - since
+        log.info(Event.BATCH_FINISHED, batch_id=self.id, status=status, runs=len(runs), duration_s=round(duration_s, 3))
+        return BatchReport(
+            batch_id=self.id,
+            status=status,
+            due=due,
+            runs=runs,
+            refusals=refusals,
+            traffic=traffic,
+            duration_s=duration_s,
+        )
+
+
+def as_asked(wanted: Wanted) -> dict[str, Any]:
+    """
+    Write down what was asked for, for the batch's ledger entry.
+    """
+    return {
+        "forces": list(wanted.forces),
+        "from": str(wanted.first) if wanted.first else None,
+        "to": str(wanted.last) if wanted.last else None,
+        "recheck": wanted.recheck,
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return "unknown"

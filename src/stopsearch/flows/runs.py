@@ -1,0 +1,72 @@
+"""
+What a batch is made of: the jobs asked for, the reports of its runs, and who is told how it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stopsearch.domain.months import Month
+from stopsearch.domain.published import PublishedMonth
+from stopsearch.domain.states import Source
+from stopsearch.store.ledger import RunOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """
+    One force-month to bring in: where from, why, and how to fetch it.
+    """
+
+    force: str
+    month: Month
+    source: Source
+    reason: str
+    fetch: Callable[[], Awaitable[PublishedMonth]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """
+    How one run ended.
+    """
+
+    force: str
+    month: Month
+    source: Source
+    outcome: RunOutcome
+    durations_s: dict[str, float] = field(default_factory=dict)
+
+
+class Watcher(Protocol):
+    """
+    Somebody who is told how a batch goes on; a progress display, say.
+    """
+
+    def run_started(self, job: Job) -> None:
+        """
+        A run has begun.
+        """
+
+    def run_finished(self, report: RunReport) -> None:
+        """
+        A run has ended.
+        """
+
+
+class Unwatched:
+    """
+    Nobody is told.
+    """
+
+    def run_started(self, job: Job) -> None:
+        """
+        Say nothing.
+        """
+
+    def run_finished(self, report: RunReport) -> None:
+        """
+        Say nothing.
+        """
