@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -72,7 +72,9 @@ def run_standin(
         app = create_app(publication, limit=limit, latency_s=latency_ms / 1000)
         with _listening(host, port) as listener:
             (announce or _to_standard_error)(f"{_address(listener)}/api")
-            uvicorn.Server(_config(app)).run(sockets=[listener])
+            # Uvicorn shuts down and then raises the interrupt again; to be interrupted is how this ends.
+            with suppress(KeyboardInterrupt):
+                uvicorn.Server(_config(app)).run(sockets=[listener])
     finally:
         catalogue.close()
 
