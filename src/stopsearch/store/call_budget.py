@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from stopsearch.domain.errors import SchemaOutOfDate, SourceUnavailable, StoreUnavailable
+from stopsearch.store.database import Database
 
 # An hour is the longest that one answer of the publisher may hold everybody back. A slot further off than twice
 # that was reckoned before the server's clock was set back, and is forgotten.
@@ -55,8 +56,8 @@ class PostgresCallBudget:
     slots it had taken, a fraction of a second.
     """
 
-    def __init__(self, conninfo: str, *, upstream_url: str, rate_per_second: float, burst: int) -> None:
-        self._conninfo = conninfo
+    def __init__(self, database: Database, *, upstream_url: str, rate_per_second: float, burst: int) -> None:
+        self._database = database
         self._upstream = urlsplit(upstream_url).netloc.rpartition("@")[2].lower()
         self._interval_s = 1 / rate_per_second
         self._tolerance_s = (burst - 1) * self._interval_s
@@ -99,6 +100,7 @@ class PostgresCallBudget:
             SourceUnavailable: The next slot is further off than that, because the publisher asked to be left
                 alone for longer; `retry_after_s` tells how far.
             StoreUnavailable: The database is away.
+            ConfigError: The database refuses us.
             SchemaOutOfDate: The database has no call budget.
         """
         loop = asyncio.get_running_loop()
@@ -118,6 +120,7 @@ class PostgresCallBudget:
 
         Raises:
             StoreUnavailable: The database is away.
+            ConfigError: The database refuses us.
             SchemaOutOfDate: The database has no call budget.
         """
         seconds = min(seconds, _LONGEST_PENALTY_S)
@@ -157,22 +160,21 @@ class PostgresCallBudget:
                 return None if row is None else float(row[0])
             except psycopg.errors.UndefinedTable as error:
                 raise SchemaOutOfDate(
-                    "The database has no call budget.", remedy="Bring the database up to date first: its migrations have not all run."
+                    "The database has no call budget.",
+                    remedy="Bring the database up to date first: its migrations have not all run.",
                 ) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._disconnect()
                 if is_last:
                     raise StoreUnavailable(
-                        f"The database can't be reached for the call budget: {str(error).strip()}",
-                        remedy="Look whether it runs, and at STOPSEARCH_DATABASE_URL.",
+                        f"The {self._database.place} went away while the call budget was asked.",
+                        remedy="See that the server runs, then run this again; what is due stays due.",
                     ) from error
         raise AssertionError("unreachable")
 
     def _connect(self) -> psycopg.Connection:
         if self._connection is None:
-            connection = psycopg.connect(
-                self._conninfo, autocommit=True, connect_timeout=10, application_name="stopsearch call budget"
-            )
+            connection = self._database.connect(autocommit=True, application_name="stopsearch call budget")
             # After a crash the last half second of slots may be forgotten, which the publisher's own burst
             # allows; in return no slot waits for the disk.
             connection.execute("SET synchronous_commit = off")
