@@ -27,6 +27,10 @@ from stopsearch.telemetry.events import Event
 
 _log = structlog.get_logger(__name__)
 
+# Queueing for a slot among others is always worth this much, however little of the retry time is left: only a
+# penalty is longer.
+_LEAST_PATIENCE_S = 10.0
+
 T = TypeVar("T")
 
 
@@ -240,7 +244,7 @@ class PoliceApi:
         self._breaker.check()
         async with self._in_flight:
             self._breaker.check()
-            await self._limiter.acquire(patience_s=patience_s)
+            await self._limiter.acquire(patience_s=max(patience_s, _LEAST_PATIENCE_S))
             permit = await self._breaker.enter(" ".join((path, *params.values())))
             verdict = Verdict.UNKNOWN
             try:
