@@ -188,7 +188,7 @@ def outside_database(url: str) -> Database:
         raise ConfigError("STOPSEARCH_DATABASE_URL has more than one @.", remedy=remedy)
     name = given.get("dbname") or given.get("user") or "of the user's own name"
     place = f"database {name} at {given.get('host') or given.get('hostaddr') or 'the local socket'}:{port}"
-    return Database(conninfo=make_conninfo(libpq_url), place=place)
+    return Database(conninfo=make_conninfo("", **given), place=place)
 
 
 def check_version(database: Database) -> None:
