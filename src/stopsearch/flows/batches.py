@@ -114,12 +114,16 @@ class Batch:
             for jobs in groups:
                 if not stopping.is_set():
                     runs += await bringing.bring_in(jobs)
-        went_wrong = any(run.outcome.status in _WENT_WRONG for run in runs)
-        if stopping.is_set():
-            self.status = BatchStatus.CANCELLED
-        else:
-            self.status = BatchStatus.FINISHED_WITH_FAILURES if went_wrong else BatchStatus.FINISHED
+        if not stopping.is_set():
+            self.finish(runs)
         return runs
+
+    def finish(self, runs: Sequence[RunReport]) -> None:
+        """
+        Say that every run has ended; a batch that never says so is cancelled.
+        """
+        went_wrong = any(run.outcome.status in _WENT_WRONG for run in runs)
+        self.status = BatchStatus.FINISHED_WITH_FAILURES if went_wrong else BatchStatus.FINISHED
 
     def report(
         self,

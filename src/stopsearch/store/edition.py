@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from stopsearch.domain.months import Month
-from stopsearch.domain.states import Shape, Source
+from stopsearch.domain.states import LetterState, Shape, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,9 @@ class LetterDraft:
     record_number: int
     raw: str
     rejections: list[dict[str, str]]
+    state: LetterState = LetterState.OPEN
+    reason: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ class DeadLetter:
 
 def keep_letters(connection: Connection, edition: Edition, held: Held) -> None:
     """
-    Keep the rejected records of an edition under its new revision, one open letter a record.
+    Keep the rejected records of an edition under its new revision, one letter a record.
     """
     if not edition.letters:
         return
@@ -48,7 +48,9 @@ def keep_letters(connection: Connection, edition: Edition, held: Held) -> None:
         connection.cursor() as cursor,
         cursor.copy(
             """
-            COPY dead_letter (force_code, month, revision, record_number, raw, rejections, state) FROM STDIN
+            COPY dead_letter
+                (force_code, month, revision, record_number, raw, rejections, state, reason, attempts, decided_at)
+            FROM STDIN
             """
         ) as copy,
     ):
@@ -61,7 +63,10 @@ def keep_letters(connection: Connection, edition: Edition, held: Held) -> None:
                     letter.record_number,
                     letter.raw,
                     Jsonb(letter.rejections),
-                    LetterState.OPEN,
+                    letter.state,
+                    letter.reason,
+                    letter.attempts,
+                    None if letter.state is LetterState.OPEN else edition.fetched_at,
                 )
             )
 
@@ -157,33 +162,6 @@ def dismiss_letters(connection: Connection, ids: Sequence[int], *, reason: str) 
     ).rowcount
 
 
-def carry_letters(connection: Connection, *, revision: int, kept: Sequence[tuple[int, list[dict[str, str]]]]) -> None:
-    """
-    Carry the letters that a replay did not clear over to its new revision, so that each revision has its own.
-
-    Args:
-        kept: The letters that stay rejected, each by its id, with every rule that its record breaks today.
-    """
-    for letter, rejections in kept:
-        connection.execute(
-            """
-            INSERT INTO dead_letter
-                (force_code, month, revision, record_number, raw, rejections, state, reason, attempts, decided_at)
-            SELECT force_code, month, %(revision)s, record_number, raw, %(rejections)s, state, reason,
-                attempts + CASE WHEN state = 'open' THEN 1 ELSE 0 END, decided_at
-            FROM dead_letter WHERE id = %(id)s
-            """,
-            {"revision": revision, "rejections": Jsonb(rejections), "id": letter},
-        )
-    connection.execute(
-        """
-        UPDATE dead_letter SET state = 'superseded', decided_at = clock_timestamp()
-        WHERE id = ANY(%s) AND state = 'open'
-        """,
-        [[letter for letter, _ in kept]],
-    )
-
-
 def mark_replayed(connection: Connection, ids: Sequence[int]) -> None:
     """
     Mark letters replayed: their records are stops now.
@@ -199,6 +177,6 @@ def mark_replayed(connection: Connection, ids: Sequence[int]) -> None:
 
 def count_attempt(connection: Connection, ids: Sequence[int]) -> None:
     """
-    Count a replay that cleared nothing.
+    Count a replay that cleared nothing: the letters stay open.
     """
     connection.execute("UPDATE dead_letter SET attempts = attempts + 1 WHERE id = ANY(%s)", [list(ids)])

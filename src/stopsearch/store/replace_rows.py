@@ -16,9 +16,11 @@ _VALUES = tuple(c.name for c in STOP_COLUMNS if c.name not in ("id", "first_revi
 _DIMENSIONS = tuple(c.name for c in COUNT_COLUMNS if c.name not in ("first_revision", "stops"))
 
 
-def replace_rows(connection: Connection, edition: Edition, rows: StopRows, held: Held) -> tuple[int, int]:
+def replace_rows(
+    connection: Connection, edition: Edition, rows: StopRows, held: Held, *, by_value: bool
+) -> tuple[int, int]:
     """
-    Close and add the stops that differ, by identity; and by value too where other rules made the current rows.
+    Close and add the stops that differ by identity, and where asked for those that differ by value only.
 
     Returns:
         How many were added, and how many withdrawn.
@@ -28,7 +30,7 @@ def replace_rows(connection: Connection, edition: Edition, rows: StopRows, held:
     )
     rows.stops.copy_into(connection, "staged_stop")
     same = "staged.id = stop.id"
-    if held.rules_version != edition.rules_version:
+    if by_value:
         old, new = (", ".join(f"{table}.{name}" for name in _VALUES) for table in ("stop", "staged"))
         same += f" AND ({old}) IS NOT DISTINCT FROM ({new})"
     parameters = {

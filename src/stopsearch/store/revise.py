@@ -45,6 +45,7 @@ def revise(
     cause: Cause,
     run_id: int | None,
     is_restated: bool | None = None,
+    by_value: bool = False,
 ) -> Revised:
     """
     Make an edition the current revision of its force-month. Call it inside a transaction, and commit at the edge.
@@ -56,6 +57,7 @@ def revise(
         rows: The edition's rows.
         held: What the database held when the run began; it must hold the same still.
         is_restated: Whether the publisher changed the month after it was first held; None: what this cause tells.
+        by_value: Compare rows of one id by value too. It is always done where other rules made the current rows.
 
     Raises:
         RunAlreadyActive: Another writer has changed the force-month meanwhile.
@@ -81,7 +83,9 @@ def revise(
         rows.counts.copy_into(connection, "stop_count")
         added, withdrawn = len(rows.stops), 0
     else:
-        added, withdrawn = replace_rows(connection, edition, rows, held)
+        added, withdrawn = replace_rows(
+            connection, edition, rows, held, by_value=by_value or held.rules_version != edition.rules_version
+        )
         replace_counts(connection, edition, rows, held)
     connection.execute(
         "UPDATE revision SET added = %s, withdrawn = %s WHERE force_code = %s AND month = %s AND number = %s",
@@ -93,10 +97,16 @@ def revise(
         UPDATE month_release SET
             state = %(state)s,
             current_revision = %(number)s,
-            current_published_at = %(published_at)s,
+            current_published_at = CASE
+                WHEN %(same_content)s THEN greatest(current_published_at, %(published_at)s)
+                ELSE %(published_at)s
+            END,
             seen_body_digest = %(digest)s,
-            is_doubtful = false,
-            last_checked_at = CASE WHEN %(is_look)s THEN %(fetched_at)s ELSE last_checked_at END
+            is_doubtful = is_doubtful AND %(same_content)s,
+            last_checked_at = CASE
+                WHEN %(is_look)s THEN greatest(last_checked_at, %(fetched_at)s)
+                ELSE last_checked_at
+            END
         WHERE force_code = %(code)s AND month = %(month)s
         """,
         {
@@ -105,7 +115,8 @@ def revise(
             "published_at": edition.published_at,
             "digest": edition.body.digest,
             "fetched_at": edition.fetched_at,
-            "is_look": edition.source is Source.API,
+            "is_look": cause is Cause.UPSTREAM and edition.source is Source.API,
+            "same_content": cause in (Cause.RULES, Cause.REPLAY),
             "code": held.force_code,
             "month": edition.month.first_day,
         },
