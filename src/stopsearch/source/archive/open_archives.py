@@ -108,7 +108,7 @@ def open_archives(
         except ArchiveRefused as refusal:
             refused.append(refusal)
     if not archives:
-        raise refused[0]
+        raise next((refusal for refusal in refused if isinstance(refusal, ArchiveRefused)), refused[0])
     archives.sort(key=lambda archive: archive.published_at)
     return Archives(archives=tuple(archives), refused=tuple(refused))
 

@@ -8,8 +8,9 @@ import stat
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stopsearch.domain.errors import ArchiveRefused
 from stopsearch.domain.months import Month
@@ -207,12 +208,8 @@ def _ends_by_offset(infos: list[zipfile.ZipInfo], start_of_directory: int) -> di
     Give, by where each member starts, where the next thing starts. Two that start together are given no end.
     """
     starts = Counter(info.header_offset for info in infos)
-    ends = dict(_pairs(sorted(starts), start_of_directory))
+    ends = dict(pairwise([*sorted(starts), start_of_directory]))
     return {start: end for start, end in ends.items() if starts[start] == 1}
-
-
-def _pairs(starts: list[int], last: int) -> Iterator[tuple[int, int]]:
-    return zip(starts, [*starts[1:], last], strict=True)
 
 
 def _least_extent(info: zipfile.ZipInfo) -> int:
