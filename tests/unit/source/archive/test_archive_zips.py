@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import stat
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -245,8 +246,13 @@ def test_refuses_a_lying_zip_bomb_without_unpacking_it(make_zip: MakeZip, opened
     """
     path = make_zip({DURHAM: bytes(10_000_000), GOOD: BODY})
     patch_entry(path, DURHAM, size=100, crc=zlib.crc32(bytes(100)))
-
-    assert "more than the 100 bytes" in refused_on_reading(opened_one(path))
+    archive = opened_one(path)
+    tracemalloc.start()
+    try:
+        assert "more than the 100 bytes" in refused_on_reading(archive)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_refuses_a_member_that_is_shorter_than_declared(make_zip: MakeZip, opened_one: OpenOne) -> None:
