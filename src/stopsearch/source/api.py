@@ -8,9 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TypeVar
 
-import msgspec
 import structlog
 
 from stopsearch.domain.errors import BadMonth, MonthNotPublished, SourceShapeChanged, SourceUnavailable
@@ -18,6 +16,7 @@ from stopsearch.domain.months import Month
 from stopsearch.domain.published import Availability, PublishedMonth
 from stopsearch.domain.states import Shape, Source
 from stopsearch.settings import Settings
+from stopsearch.source.answers import check_is_list, error_of, read_listed_forces, read_listed_months
 from stopsearch.source.breaker import Breaker, ProcessBreaker, Verdict
 from stopsearch.source.clock import Clock, SystemClock
 from stopsearch.source.http import Answer, HttpClient
@@ -30,23 +29,6 @@ _log = structlog.get_logger(__name__)
 # Queueing for a slot among others is always worth this much, however little of the retry time is left: only a
 # penalty is longer.
 _LEAST_PATIENCE_S = 10.0
-
-T = TypeVar("T")
-
-
-class _ListedMonth(msgspec.Struct):
-    date: str
-    forces: list[str | None] | None = msgspec.field(default=None, name="stop-and-search")
-
-
-class _ListedForce(msgspec.Struct):
-    id: str
-    name: str | None = None
-
-
-_LISTED_MONTHS = msgspec.json.Decoder(list[_ListedMonth])
-_LISTED_FORCES = msgspec.json.Decoder(list[_ListedForce])
-_ANY_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(kw_only=True, slots=True)
@@ -150,7 +132,7 @@ class PoliceApi:
             SourceShapeChanged: The list has another shape than it had, or lists no month at all.
         """
         answer = await self._ask("/crimes-street-dates", {})
-        entries = _decode(_LISTED_MONTHS, answer, "the months that are published")
+        entries = read_listed_months(answer)
         if not any(entry.forces is not None for entry in entries):
             raise SourceShapeChanged(
                 f"{answer.address} lists no month with stops.",
@@ -177,11 +159,7 @@ class PoliceApi:
             SourceShapeChanged: The list has another shape than it had.
         """
         answer = await self._ask("/forces", {})
-        return {
-            force.id: force.name
-            for force in _decode(_LISTED_FORCES, answer, "the police forces")
-            if force.id and force.name
-        }
+        return {force.id: force.name for force in read_listed_forces(answer) if force.id and force.name}
 
     async def fetch_month(
         self, force: str, month: Month, *, window: tuple[Month, Month] | None = None
@@ -263,40 +241,13 @@ class PoliceApi:
 
     async def _refuse_unusable(self, answer: Answer) -> None:
         if answer.status == 200:
-            _check_is_list(answer)
+            check_is_list(answer)
             return
         retry_after_s = read_retry_after(answer.retry_after, self._clock.utc_now())
         if answer.status == 429:
             self._traffic.throttled += 1
             await self._limiter.penalise(UNSTATED_PENALTY_S if retry_after_s is None else retry_after_s)
-        raise _error_of(answer, retry_after_s)
-
-
-def is_empty(body: bytes) -> bool:
-    """
-    Tell whether a JSON body is a list without any record.
-    """
-    return len(body) <= 64 and b"".join(body.split()) == b"[]"
-
-
-def _check_is_list(answer: Answer) -> None:
-    # The whole syntax is checked, at about 0.4 ms a megabyte; the records themselves stay unread.
-    try:
-        _ANY_LIST.decode(answer.body)
-    except msgspec.DecodeError as error:
-        raise SourceUnavailable(
-            f"The answer from {answer.address} is no whole JSON list ({len(answer.body)} bytes: {error})."
-        ) from error
-
-
-def _decode(decoder: msgspec.json.Decoder[T], answer: Answer, what: str) -> T:
-    try:
-        return decoder.decode(answer.body)
-    except msgspec.DecodeError as error:
-        raise SourceShapeChanged(
-            f"{answer.address} no longer lists {what} as it did: {error}.",
-            remedy="The publisher has changed its API; this version of stopsearch can't read it.",
-        ) from error
+        raise error_of(answer, retry_after_s)
 
 
 def _verdict_on(error: SourceUnavailable) -> Verdict:
@@ -304,17 +255,3 @@ def _verdict_on(error: SourceUnavailable) -> Verdict:
         return Verdict.DOWN
     # What throttles may stand before the publisher, and answer while it is down.
     return Verdict.UNKNOWN if error.status == 429 else Verdict.UP
-
-
-def _error_of(answer: Answer, retry_after_s: float | None) -> SourceUnavailable:
-    remedy = ""
-    said = f"{answer.address} answered {answer.status}."
-    if answer.status == 429:
-        said = f"The publisher refused {answer.address}: too many requests (429)."
-        remedy = "Something else may be asking it from this network; STOPSEARCH_RATE_PER_SECOND can be lowered."
-    elif answer.status < 400:
-        said = f"{answer.address} answered {answer.status}, pointing to {answer.location or 'nowhere'}."
-        remedy = "Redirects are not followed; look at STOPSEARCH_UPSTREAM_URL, and for a login page on the network."
-    elif answer.status < 500:
-        remedy = "Look at STOPSEARCH_UPSTREAM_URL."
-    return SourceUnavailable(said, remedy=remedy, status=answer.status, retry_after_s=retry_after_s)

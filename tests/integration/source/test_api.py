@@ -33,7 +33,8 @@ from stopsearch.domain.errors import (
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import Shape, Source
 from stopsearch.settings import Settings
-from stopsearch.source.api import PoliceApi, is_empty
+from stopsearch.source.answers import is_empty
+from stopsearch.source.api import PoliceApi
 from stopsearch.source.breaker import ProcessBreaker
 from stopsearch.source.http import HttpClient
 from stopsearch.source.limiter import Pace, ProcessLimiter
