@@ -78,14 +78,11 @@ class Cluster:
         """
         Make the cluster beside its place and move it there when it is complete.
 
-        So a crash at any instant leaves no half cluster; what an earlier crash left is removed. The caller holds
-        the lock that only one process can have.
+        So a crash at any instant leaves no half cluster. The caller holds the lock that only one process can have.
 
         Raises:
             ConfigError: `initdb` failed, or the place cannot be taken.
         """
-        for remains in self.path.parent.glob(f"{self.path.name}.init-*"):
-            shutil.rmtree(remains, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f"{self.path.name}.init-", dir=self.path.parent))
         try:
             account.own(partial)
@@ -186,7 +183,7 @@ class Cluster:
 
     def tidy(self) -> Path | None:
         """
-        Remove what a server that crashed left in the folder, and logs past their time; no server runs.
+        Remove what a crash left, of a server or of `create`, and logs past their time; no server runs.
 
         A stale `postmaster.pid` would stop PostgreSQL from starting when the number in it is taken by another
         process, as happens at once in a container, where numbers begin anew.
@@ -206,6 +203,9 @@ class Cluster:
                 )
             if _HERE.exists():
                 (self.path / "postmaster.pid").unlink(missing_ok=True)
+        # An `initdb` whose caller was killed goes on for a moment: what it writes too late is removed next time.
+        for remains in self.path.parent.glob(f"{self.path.name}.init-*"):
+            shutil.rmtree(remains, ignore_errors=True)
         self._drop_old_logs()
         return stale.socket_dir if stale else None
 

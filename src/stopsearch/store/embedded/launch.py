@@ -41,7 +41,7 @@ SERVER_SETTINGS = {
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def launch(cluster: Cluster, binaries: Binaries, account: Account, server: FileLock, *, is_durable: bool) -> None:
+def launch(cluster: Cluster, binaries: Binaries, account: Account, server: FileLock, *, is_durable: bool) -> Path:
     """
     Start the server, and come back before it is ready.
 
@@ -51,6 +51,9 @@ def launch(cluster: Cluster, binaries: Binaries, account: Account, server: FileL
         account: Whom the server shall run as.
         server: The lock that the server shall hold while any of its processes lives; held by us now.
         is_durable: Whether commits outlive a crash of the machine.
+
+    Returns:
+        The folder of the server's socket.
 
     Raises:
         OSError: The account cannot be taken on, or the folder cannot be entered.
@@ -77,6 +80,7 @@ def launch(cluster: Cluster, binaries: Binaries, account: Account, server: FileL
     except (OSError, subprocess.CalledProcessError):
         remove_socket_dir(socket_dir)
         raise
+    return socket_dir
 
 
 def server_conninfo(socket_dir: Path, database: str) -> str:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from stopsearch.domain.errors import StoreUnavailable
+from stopsearch.domain.errors import ConfigError, StoreUnavailable
 
 _POLL_S = 0.02
 
@@ -24,6 +24,9 @@ class FileLock:
 
     Args:
         path: The lock file, made when absent, in a folder that exists.
+
+    Raises:
+        ConfigError: The file cannot be made, or belongs to another user.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,6 +109,16 @@ class FileLock:
 
 
 def _open(path: Path) -> int:
+    try:
+        return _open_or_make(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The lock {path} cannot be used: {error.strerror}.",
+            remedy="Run stopsearch as the owner of its data folder, or set STOPSEARCH_DATA_DIR to one of your own.",
+        ) from error
+
+
+def _open_or_make(path: Path) -> int:
     # No link is followed: root may open a lock in a folder that belongs to somebody else.
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

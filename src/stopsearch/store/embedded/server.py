@@ -197,17 +197,19 @@ class EmbeddedServer:
         """
         began = time.monotonic()
         started_with: Binaries | None = None
+        socket_dir: Path | None = None
         reason = "it does not answer"
         patience_s = _PATIENCE_S
         while time.monotonic() < deadline:
             with self._lock("server") as server:
                 if server.try_exclusive():
-                    if started_with is not None:
+                    if socket_dir is not None:
+                        remove_socket_dir(socket_dir)
                         raise StoreUnavailable(
                             f"The embedded server did not start: {self._cluster.last_log_line()}",
                             remedy=f"Its logs are in {self._cluster.path}.",
                         )
-                    started_with = self._start(server)
+                    started_with, socket_dir = self._start(server)
             postmaster = self._cluster.postmaster()
             if postmaster and postmaster.is_ready and postmaster.socket_dir:
                 try:
@@ -250,7 +252,7 @@ class EmbeddedServer:
         elif is_alone:
             _LOG.info(Event.SERVER_ADOPTED, data_dir=str(self.data_dir), pid=pid)
 
-    def _start(self, server: FileLock) -> Binaries:
+    def _start(self, server: FileLock) -> tuple[Binaries, Path]:
         account = choose_account(data_dir=self.data_dir, cluster=self._cluster.path)
         binaries = wheel_binaries()
         if not account.is_ours:
@@ -261,13 +263,13 @@ class EmbeddedServer:
         if stale_socket_dir := self._cluster.tidy():
             remove_socket_dir(stale_socket_dir)
         try:
-            launch(self._cluster, binaries, account, server, is_durable=self._is_durable)
+            socket_dir = launch(self._cluster, binaries, account, server, is_durable=self._is_durable)
         except (OSError, subprocess.CalledProcessError) as error:
             raise ConfigError(
                 f"The embedded server cannot be started as user {account.name}: {error}.",
                 remedy="Run stopsearch as an ordinary user, or set STOPSEARCH_DATABASE_URL to use another PostgreSQL.",
             ) from error
-        return binaries
+        return binaries, socket_dir
 
     def _stop_after_failure(self, users: FileLock) -> None:
         users.close()
