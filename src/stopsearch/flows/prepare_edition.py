@@ -122,7 +122,7 @@ def prepare_edition(
     is_historic = held.published_at is not None and published.published_at < held.published_at
     if identities.content_digest == held.content_digest:
         return SameContent(received=len(source), revision=held.revision, streets=source.streets)
-    if is_historic and identities.content_digest in held.historic:
+    if is_historic and identities.content_digest in held.known:
         return SameContent(received=len(source), revision=None, streets=source.streets)
     edition, rows = build_edition(
         published,

@@ -32,7 +32,7 @@ class Held:
     published_at: datetime | None  # of the newest edition that holds the current content
     body_digests: frozenset[bytes]  # bodies that are known to hold the current content
     is_restated: bool
-    historic: frozenset[bytes]  # content digests of editions older than the current one
+    known: frozenset[bytes]  # content digests of all other editions that are kept, served before or historic
     next_number: int
 
 
@@ -50,7 +50,7 @@ def look(connection: Connection, force: str, month: Month) -> Held:
     ).fetchone()
     revisions = connection.execute(
         """
-        SELECT number, standing, content_digest, body_digest, rules_version, is_restated FROM revision
+        SELECT number, content_digest, body_digest, rules_version, is_restated FROM revision
         WHERE force_code = %s AND month = %s ORDER BY number
         """,
         [code, month.first_day],
@@ -61,12 +61,12 @@ def look(connection: Connection, force: str, month: Month) -> Held:
         force_code=code,
         state=MonthState(state) if state else None,
         revision=current,
-        content_digest=row[2] if row else None,
-        rules_version=row[4] if row else None,
+        content_digest=row[1] if row else None,
+        rules_version=row[3] if row else None,
         published_at=published_at,
-        body_digests=frozenset(digest for digest in (seen, row[3] if row else None) if digest),
-        is_restated=bool(row[5]) if row else False,
-        historic=frozenset(revision[2] for revision in revisions if revision[1] == "historic"),
+        body_digests=frozenset(digest for digest in (seen, row[2] if row else None) if digest),
+        is_restated=bool(row[4]) if row else False,
+        known=frozenset(revision[1] for revision in revisions if revision[0] != current),
         next_number=revisions[-1][0] + 1 if revisions else 1,
     )
 
