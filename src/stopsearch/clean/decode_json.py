@@ -164,12 +164,12 @@ def _text(name: str, values: list[Any]) -> pl.Series:
     if name in BOOLEAN_FIELDS:
         try:
             flags = pl.Series(name, values, dtype=pl.Boolean, strict=True)
-        except TypeError:
+        except (TypeError, ValueError):  # a type that is not due here, or an absent key
             return pl.Series(name, [_as_text(value) for value in values], dtype=pl.String)
         return flags.replace_strict({True: "True", False: "False"}, default=None, return_dtype=pl.String)
     try:
         column = pl.Series(name, values, dtype=pl.String, strict=True)
-    except TypeError:
+    except (TypeError, ValueError):  # a type that is not due here, or an absent key
         column = pl.Series(name, [_as_text(value) for value in values], dtype=pl.String)
     return column.set(column == "", None)
 

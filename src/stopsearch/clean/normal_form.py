@@ -32,27 +32,27 @@ def normal_form(source: pl.DataFrame) -> pl.DataFrame:
 
 def _instants(column: pl.Series) -> pl.Series:
     # 99.5 % of rows measured are whole seconds at +00:00; the others are Cumbria's microseconds.
-    plain = column.str.contains(_SECONDS)
-    if plain.all(ignore_nulls=True):
-        return column.str.head(19) + ".000000Z"
-    zoned = column.str.contains(_WITH_ZONE)
+    is_plain = column.str.contains(_SECONDS).fill_null(True)
+    plain = column.str.head(19) + ".000000Z"
+    return plain if is_plain.all() else plain.zip_with(is_plain, _odd_instants(column, column.filter(~is_plain)))
+
+
+def _odd_instants(column: pl.Series, odd: pl.Series) -> pl.Series:
+    """
+    Write a column's instants in normal form where they stand among `odd`, each written value by itself.
+    """
+    written = odd.unique()
     # Polars reads no lone minutes and no "Z" in one format with offsets, so the few odd ones are brought to one.
     spelled = (
-        pl.Series(column.name, column.filter(zoned))
+        written.set(~written.str.contains(_WITH_ZONE), None)
         .str.replace(" ", "T", literal=True)
         .str.replace(r"Z$", "+00:00")
         .str.replace(r"([+-]\d{2})(\d{2})$", "${1}:${2}")
         .str.replace(r"(T\d{2}:\d{2})([+-])", "${1}:00${2}")
     )
     instants = spelled.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    read = pl.DataFrame({"written": column.filter(zoned), "normal": instants.dt.strftime(_INSTANT)})
-    read = read.unique(subset="written").drop_nulls()
-    return (
-        pl.DataFrame({"written": column})
-        .join(read, on="written", how="left", maintain_order="left")
-        .select(pl.coalesce("normal", "written").alias(column.name))
-        .to_series()
-    )
+    read = pl.DataFrame({"written": written, "normal": instants.dt.strftime(_INSTANT)}).drop_nulls()
+    return column.replace(read["written"], read["normal"])
 
 
 def _coordinates(column: pl.Series) -> pl.Series:
