@@ -213,12 +213,17 @@ def _program(database: Database, name: str, *, is_age_free: bool = False) -> str
     """
     Find one of PostgreSQL's programs that is at least as new as the server, or of any age.
 
-    The wheel's come first for the embedded server and last for an outside one, as they know no TLS.
+    The wheel's come first for the embedded server and last for an outside one, as they know no TLS. `pg_restore`
+    connects to nothing here, so it is the newest, which reads what any older `pg_dump` wrote.
     """
-    found = [shutil.which(name), _from_wheel(name)]
+    found = [candidate for candidate in (shutil.which(name), _from_wheel(name)) if candidate]
+    if name == "pg_restore":
+        found.sort(key=_major, reverse=True)
+    elif database.is_embedded:
+        found.reverse()
     needed = _server_major(database)
-    for candidate in reversed(found) if database.is_embedded else found:
-        if candidate and (is_age_free or _major(candidate) >= needed):
+    for candidate in found:
+        if is_age_free or _major(candidate) >= needed:
             return candidate
     raise ConfigError(
         f"There is no {name} for a PostgreSQL {needed} here.",
