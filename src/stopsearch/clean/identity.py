@@ -8,6 +8,7 @@ See docs/decisions/0003-identity-of-a-stop.md.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +46,9 @@ def identify(force: str, month: Month, normal: pl.DataFrame) -> Identities:
     Args:
         normal: The records in normal form; repeats are told apart by their order.
     """
-    texts = _content(force, month, normal)
-    ordinals = _ordinals(texts)
-    numbered = (texts + _SEPARATOR + ordinals.cast(pl.String)).cast(pl.Binary).to_list()
-    digests = [hashlib.sha256(text).digest() for text in numbered]
+    texts = (_content(force, month, normal) + _SEPARATOR).cast(pl.Binary).to_list()
+    digests = [hashlib.sha256(text + b"0").digest() for text in texts]
+    ordinals = _number_repeats(texts, digests)
     content = hashlib.sha256(b"".join(sorted(digests))).digest()
     matrix = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), 32)
     return Identities(ids=_uuids(id_prefix(force, month), matrix), ordinals=ordinals, content_digest=content)
@@ -84,12 +84,25 @@ def _content(force: str, month: Month, normal: pl.DataFrame) -> pl.Series:
     return careful.zip_with(is_ambiguous, fields)
 
 
-def _ordinals(texts: pl.Series) -> pl.Series:
-    return (
-        pl.DataFrame({"text": texts})
-        .select((pl.int_range(pl.len(), dtype=pl.UInt32).over("text")).alias("ordinal"))
-        .to_series()
-    )
+def _number_repeats(texts: list[bytes], digests: list[bytes]) -> pl.Series:
+    """
+    Number exact repeats from 0 in the order of the records, and give all but the first their own digest, in place.
+
+    Most records are no repeats (4.5 % measured), so only those whose digests begin alike are looked at one by one.
+    """
+    ordinals = np.zeros(len(digests), dtype=np.uint32)
+    heads = np.frombuffer(b"".join(digests), dtype=">u8")[::4]
+    order = np.argsort(heads, kind="stable")
+    alike = np.flatnonzero(heads[order][1:] == heads[order][:-1]) + 1
+    seen: Counter[bytes] = Counter()
+    for place in np.union1d(order[alike], order[alike - 1]).tolist():
+        first = digests[place]
+        ordinal = seen[first]
+        seen[first] += 1
+        if ordinal:
+            ordinals[place] = ordinal
+            digests[place] = hashlib.sha256(texts[place] + str(ordinal).encode()).digest()
+    return pl.Series("ordinal", ordinals)
 
 
 def _uuids(prefix: bytes, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -135,19 +135,13 @@ class BringIn:
         run_id: int | None = None
         with structlog.contextvars.bound_contextvars(force=job.force, month=str(job.month)):
             code = await self._ask(lambda desk: force_code(desk, job.force))
-            if not await self._ask(lambda desk: try_lock_month(desk, code, job.month)):
-                return self._report(job, _busy(job), watch)
+            is_locked = await self._ask(lambda desk: try_lock_month(desk, code, job.month))
             try:
-                run_id = await self._ask(
-                    lambda desk: begin_run(
-                        desk,
-                        batch_id=self._batch_id,
-                        force_code=code,
-                        month=job.month,
-                        source=job.source,
-                        at=_now(),
-                    )
-                )
+                run_id = await self._begin(job, code)
+                if not is_locked:
+                    outcome = _busy(job)
+                    await self._finish(run_id, outcome, watch)
+                    return self._report(job, outcome, watch)
                 structlog.contextvars.bind_contextvars(run_id=run_id)
                 self._watcher.run_started(job)
                 outcome = await self._bring_one_in(job, code, run_id, watch)
@@ -165,8 +159,16 @@ class BringIn:
                 outcome = await self._note_trouble(job, code, run_id, _unexpected(error), watch)
             finally:
                 structlog.contextvars.unbind_contextvars("run_id")
-                await self._ask(lambda desk: unlock_month(desk, code, job.month))
+                if is_locked:
+                    await self._ask(lambda desk: unlock_month(desk, code, job.month))
             return self._report(job, outcome, watch)
+
+    async def _begin(self, job: Job, code: int) -> int:
+        return await self._ask(
+            lambda desk: begin_run(
+                desk, batch_id=self._batch_id, force_code=code, month=job.month, source=job.source, at=_now()
+            )
+        )
 
     async def _bring_one_in(self, job: Job, code: int, run_id: int, watch: Stopwatch) -> RunOutcome:
         held = await self._ask(lambda desk: look(desk, job.force, job.month))
