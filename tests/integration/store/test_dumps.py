@@ -112,6 +112,24 @@ def test_a_damaged_dump_changes_nothing(blank_database, tmp_path):
         assert contents(blank_database) == expected
 
 
+def test_a_dump_that_breaks_off_between_two_statements_changes_nothing(blank_database, tmp_path, monkeypatch):
+    """What came so far is good SQL, so only pg_restore's own failure can keep psql from committing it."""
+    fill(blank_database)
+    dump(blank_database, tmp_path / "a.dump")
+    expected = contents(blank_database)
+    real = dumps._program(blank_database, "pg_restore")
+    broken = tmp_path / "pg_restore"
+    broken.write_text(
+        f'#!/bin/sh\n[ "$1" = --list ] && exec {real} "$@"\necho "CREATE TABLE half (id integer);"\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    programs = {"pg_restore": str(broken), "psql": dumps._program(blank_database, "psql")}
+    monkeypatch.setattr(dumps, "_program", lambda _, name: programs[name])
+    with pytest.raises(StoreError, match="could not be restored"):
+        restore(blank_database, tmp_path / "a.dump", overwrite=True)
+    assert contents(blank_database) == expected
+
+
 def test_a_restore_that_the_server_refuses_changes_nothing(blank_database, tmp_path):
     fill(blank_database)
     dump(blank_database, tmp_path / "a.dump")
