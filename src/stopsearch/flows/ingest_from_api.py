@@ -21,7 +21,7 @@ from stopsearch.source.api import PoliceApi
 from stopsearch.source.limiter import BURST
 from stopsearch.store.call_budget import PostgresCallBudget
 from stopsearch.store.database import Database
-from stopsearch.store.forces import known_forces, name_forces
+from stopsearch.store.forces import any_unnamed, known_forces, name_forces
 from stopsearch.store.known_months import known_months
 from stopsearch.store.releases import record_listing
 
@@ -104,9 +104,9 @@ async def _plan(
     now = datetime.now(UTC)
     with database.connect(autocommit=True) as connection:
         record_listing(connection, availability, at=now)
-        unnamed = connection.execute("SELECT count(*) FROM force WHERE name IS NULL").fetchone()
+        is_unnamed = any_unnamed(connection)
         known = known_months(connection)
-        if unnamed and unnamed[0]:
+        if is_unnamed:
             name_forces(connection, await api.forces())
     return availability, due_months(availability, known, wanted=wanted, after=recheck_after(settings), now=now)
 

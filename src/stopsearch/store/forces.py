@@ -43,6 +43,14 @@ def name_forces(connection: Connection, names: Mapping[str, str]) -> None:
         )
 
 
+def any_unnamed(connection: Connection) -> bool:
+    """
+    Tell whether there is a force whose name we don't know.
+    """
+    row = connection.execute("SELECT EXISTS (SELECT FROM force WHERE name IS NULL)").fetchone()
+    return bool(row and row[0])
+
+
 def known_forces(connection: Connection) -> dict[str, int]:
     """
     Give the code of every force that the database knows, by id.

@@ -81,16 +81,16 @@ def revise(
     if held.revision is None:
         rows.stops.copy_into(connection, "stop")
         rows.counts.copy_into(connection, "stop_count")
-        added, withdrawn = len(rows.stops), 0
+        added, withdrawn = len(rows.stops), 0  # as the revision's row says already
     else:
         added, withdrawn = replace_rows(
             connection, edition, rows, held, by_value=by_value or held.rules_version != edition.rules_version
         )
         replace_counts(connection, edition, rows, held)
-    connection.execute(
-        "UPDATE revision SET added = %s, withdrawn = %s WHERE force_code = %s AND month = %s AND number = %s",
-        [added, withdrawn, held.force_code, edition.month.first_day, number],
-    )
+        connection.execute(
+            "UPDATE revision SET added = %s, withdrawn = %s WHERE force_code = %s AND month = %s AND number = %s",
+            [added, withdrawn, held.force_code, edition.month.first_day, number],
+        )
     keep_letters(connection, edition, held)
     connection.execute(
         """
@@ -218,7 +218,7 @@ def _insert_revision(
                 (SELECT max(served_until) FROM revision WHERE force_code = %(code)s AND month = %(month)s),
                 clock_timestamp()
             ) END,
-            %(received)s, %(stored)s, %(rejected)s, 0, 0, %(mended)s, %(rejected_by_rule)s, %(quality)s,
+            %(received)s, %(stored)s, %(rejected)s, %(added)s, 0, %(mended)s, %(rejected_by_rule)s, %(quality)s,
             %(is_restated)s, %(is_doubled)s, %(is_date_only)s, %(run_id)s
         )
         """,
@@ -239,6 +239,7 @@ def _insert_revision(
             "received": edition.received,
             "stored": edition.accepted.height,
             "rejected": len(edition.letters),
+            "added": edition.accepted.height if held.revision is None and standing is Standing.SERVED else 0,
             "mended": Jsonb(edition.mended),
             "rejected_by_rule": Jsonb(edition.rejected_by_rule),
             "quality": Jsonb(edition.quality),
