@@ -34,7 +34,14 @@ from stopsearch.store.bodies import compress, read_body
 from stopsearch.store.database import Database
 from stopsearch.store.edition import KeptBody
 from stopsearch.store.forces import force_code
-from stopsearch.store.ledger import RunOutcome, begin_run, finish_run, keep_fetched, unfinished_fetch
+from stopsearch.store.ledger import (
+    RunOutcome,
+    begin_run,
+    commit_without_waiting,
+    finish_run,
+    keep_fetched,
+    unfinished_fetch,
+)
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
@@ -79,7 +86,8 @@ class BringIn:
         self._desk = _Desk(database)  # locks, looks and ledger
         # A run's commit does not wait for the disk; the batch's end does, and takes all runs before it along. Should
         # the machine lose power between, whole runs of the last second are missing, and are due again.
-        self._writer = database.connect(autocommit=True, options="-c synchronous_commit=off")
+        self._writer = database.connect(autocommit=True)
+        commit_without_waiting(self._writer)
         self._streets = StreetBook()
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._storing = ThreadPoolExecutor(1, thread_name_prefix="store")

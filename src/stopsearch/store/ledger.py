@@ -128,6 +128,13 @@ def keep_fetched(
         )
 
 
+def commit_without_waiting(connection: Connection) -> None:
+    """
+    Let this connection's commits not wait for the disk. They stay whole: a crash of the machine loses the last ones.
+    """
+    connection.execute("SET synchronous_commit = off")
+
+
 def unfinished_fetch(
     connection: Connection, force_code: int, month: Month, *, since: datetime
 ) -> tuple[bytes, datetime, str] | None:
