@@ -1,0 +1,3 @@
+"""
+The benchmarks: what the package promises of its speed, measured side by side with rivals in one run.
+"""
