@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import archive, backfill, load, memory, profile_load, report, unchanged
+from bench.bring_months_in import say_little
 from bench.databases import bench_server
 from bench.real_months import RealData, api_months, find_real_data, write_months
 from bench.report import Part
@@ -50,6 +51,7 @@ def _size_name(asked: argparse.Namespace) -> str:
 
 
 def _run(names: list[str], sizes: Sizes, work: Path, *, size: str, profile: bool) -> int:
+    say_little()
     data = find_real_data()
     found_on = report.machine()
     print(f"Input: {data.name}. {found_on}\n", flush=True)

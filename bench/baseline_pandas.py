@@ -117,9 +117,9 @@ def _bring_month_in(connection: Connection, month: Month, body: bytes) -> int:
     stops["force"], stops["month"] = FORCE, month.first_day
     text = io.StringIO()
     stops.to_csv(text, columns=COLUMNS, index=False, header=False)
-    with connection.transaction(), connection.cursor() as cursor:
-        with cursor.copy(f"COPY plain_stop ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv)") as copy:
-            copy.write(text.getvalue())
+    statement = f"COPY plain_stop ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv)"
+    with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(text.getvalue())
     return rejected
 
 

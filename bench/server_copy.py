@@ -37,9 +37,10 @@ def write_finished_rows(*, conninfo: str, data_dir: str) -> dict[str, list[str]]
         for number, (force_code, month) in enumerate(months):
             for format_ in FORMATS:
                 name = f"bench-{number:02d}.{format_}"
-                query = sql.SQL(
-                    "COPY (SELECT {} FROM stop WHERE force_code = {} AND month = {} ORDER BY ctid) TO STDOUT (FORMAT {})"
-                ).format(names, sql.Literal(force_code), sql.Literal(month), sql.SQL(format_))
+                rows = sql.SQL("SELECT {} FROM stop WHERE force_code = {} AND month = {} ORDER BY ctid").format(
+                    names, sql.Literal(force_code), sql.Literal(month)
+                )
+                query = sql.SQL("COPY ({}) TO STDOUT (FORMAT {})").format(rows, sql.SQL(format_))
                 path = Path(data_dir) / "postgres" / name
                 with path.open("wb") as file, connection.cursor() as cursor, cursor.copy(query) as copy:
                     for data in copy:
