@@ -197,7 +197,7 @@ def _kept_once_settled(conninfo: str) -> set[tuple[str, str]]:
             SELECT DISTINCT force.id, run.month FROM ingest_run AS run JOIN force ON force.code = run.force_code
             WHERE run.body_digest IS NOT NULL
             """
-        ).fetchall()  # type: ignore[assignment]
+        ).fetchall()
     return {(force, str(Month.of(month))) for force, month in rows}
 
 

@@ -78,6 +78,7 @@ SCHEMA = pa.DataFrameSchema(
         "datetime": pa.Column("datetime64[us, UTC]", nullable=False),
         "latitude": pa.Column(float, pa.Check.in_range(49.0, 61.0), nullable=True),
         "longitude": pa.Column(float, pa.Check.in_range(-9.0, 2.1), nullable=True),
+        "is_readable": pa.Column(bool, pa.Check.eq(True)),  # a coordinate that is given is a number
         "operation_name": pa.Column(str, pa.Check.str_length(max_value=200), nullable=True),
         **{
             name: pa.Column(str, pa.Check.isin(list(labels_of(name))), nullable=name != "type") for name in LABEL_FIELDS
@@ -129,13 +130,14 @@ def clean(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = frame.rename(columns={"location.latitude": "latitude", "location.longitude": "longitude"})
     for name in (*LABEL_FIELDS, "operation_name"):
-        frame[name] = frame[name].replace({False: NOTHING_FOUND} if name == "outcome" else {}).replace("", None)
-        frame[name] = frame[name].astype("str")
+        frame[name] = frame[name].replace({"": None, False: NOTHING_FOUND}).astype("str")
     frame["outcome"] = frame["outcome"].replace(OLD_OUTCOMES)
     frame["self_defined_ethnicity"] = frame["self_defined_ethnicity"].replace(OLD_ETHNICITIES)
+    given = frame[["latitude", "longitude"]].notna().to_numpy()
     frame["datetime"] = pd.to_datetime(frame["datetime"], utc=True, format="ISO8601", errors="coerce").dt.as_unit("us")
     for name in ("latitude", "longitude"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    frame["is_readable"] = (frame[["latitude", "longitude"]].notna().to_numpy() == given).all(axis=1)
     for name in BOOLEAN_FIELDS:
         frame[name] = frame[name].astype("boolean")
     return frame

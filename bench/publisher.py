@@ -39,7 +39,8 @@ class Publisher:
         """
         Give every request so far. Their `at` is on the monotonic clock, which all processes of a machine share.
         """
-        return self._ask("arrivals")
+        arrivals: list[dict[str, Any]] = self._ask("arrivals")
+        return arrivals
 
     def forget(self) -> None:
         """

@@ -54,7 +54,7 @@ class Part:
     name: str
     title: str
     columns: tuple[str, ...]
-    lines: list[tuple[str, ...]]
+    lines: Sequence[tuple[str, ...]]
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rounds: list[Any] = field(default_factory=list)
