@@ -242,15 +242,12 @@ class EmbeddedServer:
         )
 
     def _say_how(self, started_with: Binaries | None, *, is_alone: bool, pid: int, began: float) -> None:
+        log = _LOG.bind(data_dir=str(self.data_dir))
         if started_with is not None:
-            _LOG.info(
-                Event.SERVER_STARTED,
-                data_dir=str(self.data_dir),
-                version=started_with.version,
-                duration_s=round(time.monotonic() - began, 3),
-            )
+            duration_s = round(time.monotonic() - began, 3)
+            log.info(Event.SERVER_STARTED, version=started_with.version, duration_s=duration_s)
         elif is_alone:
-            _LOG.info(Event.SERVER_ADOPTED, data_dir=str(self.data_dir), pid=pid)
+            log.info(Event.SERVER_ADOPTED, pid=pid)
 
     def _start(self, server: FileLock) -> tuple[Binaries, Path]:
         account = choose_account(data_dir=self.data_dir, cluster=self._cluster.path)
