@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import structlog
 
 from stopsearch.domain.errors import SourceError
 from stopsearch.domain.states import BatchStatus, RunStatus
-from stopsearch.flows.bring_in import BringIn
+from stopsearch.flows.bring_in import BringIn, store_gone
 from stopsearch.flows.plan import DueMonth, Wanted
 from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.runs import Job, RunReport, Watcher
@@ -85,8 +86,12 @@ class Batch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
-        self._connection.close()
+        try:
+            end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise store_gone(error) from error  # the next batch finds this one cut short, and says so
+        finally:
+            self._connection.close()
 
     async def bring_in(
         self,

@@ -117,9 +117,12 @@ class BringIn:
             busy: list[Job] = []
             queue = iter(waiting)
             is_last = attempt == _BUSY_TRIES
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._in_flight, len(waiting))):
-                    group.create_task(self._work(queue, reports, busy, is_last=is_last))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self._in_flight, len(waiting))):
+                        group.create_task(self._work(queue, reports, busy, is_last=is_last))
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from errors  # all of them lost the same database: one error says so
             if not busy or self._stopping.is_set():
                 break
             waiting = busy
@@ -156,7 +159,7 @@ class BringIn:
                 self._watcher.run_started(job)
                 outcome = await self._bring_one_in(job, code, run_id, watch)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                raise _store_gone(error) from error
+                raise store_gone(error) from error
             except StopSearchError as error:
                 outcome = await self._note_trouble(job, code, run_id, error, watch)
             except _Stopped:
@@ -288,7 +291,7 @@ class BringIn:
         try:
             return await asyncio.to_thread(self._desk.call, question)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _store_gone(error) from error
+            raise store_gone(error) from error
 
     def _report(self, job: Job, outcome: RunOutcome, watch: Stopwatch) -> RunReport:
         log.info(
@@ -350,7 +353,10 @@ def _unexpected(error: Exception) -> StopSearchError:
     )
 
 
-def _store_gone(error: Exception) -> StoreUnavailable:
+def store_gone(error: Exception) -> StoreUnavailable:
+    """
+    Say that the database went away, in place of what the driver says.
+    """
     return StoreUnavailable(
         f"The database went away: {str(error).strip()}.", remedy="What was committed stays; run the same command again."
     )
