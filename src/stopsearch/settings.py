@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     One field a setting; the environment variable is its name in capitals after `STOPSEARCH_`.
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: SecretStr | None = Field(
         default=None,

@@ -6,14 +6,50 @@ An id holds the ordinal among exact repeats, so that the difference of two sets 
 
 from __future__ import annotations
 
-from psycopg import Connection
+from collections.abc import Iterable
+
+from psycopg import Connection, sql
 
 from stopsearch.store.edition import Edition
 from stopsearch.store.releases import Held
 from stopsearch.store.stop_rows import COUNT_COLUMNS, STOP_COLUMNS, StopRows
 
 _VALUES = tuple(c.name for c in STOP_COLUMNS if c.name not in ("id", "first_revision", "record_number"))
-_DIMENSIONS = tuple(c.name for c in COUNT_COLUMNS if c.name not in ("first_revision", "stops"))
+_COUNTED = tuple(c.name for c in COUNT_COLUMNS if c.name != "first_revision")
+
+_CLOSE_STOPS = sql.SQL(
+    """
+    UPDATE stop SET withdrawn_revision = %(number)s
+    WHERE id BETWEEN %(low)s AND %(high)s AND withdrawn_revision IS NULL
+        AND NOT EXISTS (SELECT FROM staged_stop AS staged WHERE staged.id = stop.id {same_value})
+    """
+)
+_SAME_VALUE = sql.SQL("AND ({old}) IS NOT DISTINCT FROM ({new})")
+_ADD_STOPS = sql.SQL(
+    """
+    INSERT INTO stop ({columns})
+    SELECT {columns} FROM staged_stop AS staged
+    WHERE NOT EXISTS (SELECT FROM stop WHERE stop.id = staged.id AND stop.withdrawn_revision IS NULL)
+    ORDER BY staged.datetime, staged.id
+    """
+)
+_CLOSE_COUNTS = sql.SQL(
+    """
+    UPDATE stop_count SET withdrawn_revision = %(number)s
+    WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL
+        AND NOT EXISTS (SELECT FROM staged_count AS staged WHERE ({old}) = ({new}))
+    """
+)
+_ADD_COUNTS = sql.SQL(
+    """
+    INSERT INTO stop_count ({columns})
+    SELECT {columns} FROM staged_count AS staged
+    WHERE NOT EXISTS (
+        SELECT FROM stop_count
+        WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL AND ({old}) = ({new})
+    )
+    """
+)
 
 
 def replace_rows(
@@ -29,38 +65,13 @@ def replace_rows(
         "CREATE TEMP TABLE IF NOT EXISTS staged_stop (LIKE stop INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
     )
     rows.stops.copy_into(connection, "staged_stop")
-    same = "staged.id = stop.id"
-    if by_value:
-        old, new = (", ".join(f"{table}.{name}" for name in _VALUES) for table in ("stop", "staged"))
-        same += f" AND ({old}) IS NOT DISTINCT FROM ({new})"
-    parameters = {
-        "code": held.force_code,
-        "month": edition.month.first_day,
-        "number": held.next_number,
-        "low": edition.id_range[0],
-        "high": edition.id_range[1],
-    }
+    low, high = edition.id_range
+    same_value = _SAME_VALUE.format(old=_columns(_VALUES, "stop"), new=_columns(_VALUES, "staged"))
     withdrawn = connection.execute(
-        f"""
-        UPDATE stop SET withdrawn_revision = %(number)s
-        WHERE id BETWEEN %(low)s AND %(high)s AND withdrawn_revision IS NULL
-            AND NOT EXISTS (SELECT FROM staged_stop AS staged WHERE {same})
-        """,  # made of our own column names only
-        parameters,
+        _CLOSE_STOPS.format(same_value=same_value if by_value else sql.SQL("")),
+        {"number": held.next_number, "low": low, "high": high},
     ).rowcount
-    names = ", ".join(column.name for column in STOP_COLUMNS)
-    added = connection.execute(
-        f"""
-        INSERT INTO stop ({names})
-        SELECT {names} FROM staged_stop AS staged
-        WHERE NOT EXISTS (
-            SELECT FROM stop
-            WHERE stop.id = staged.id AND stop.withdrawn_revision IS NULL
-        )
-        ORDER BY staged.datetime, staged.id
-        """,
-        parameters,
-    ).rowcount
+    added = connection.execute(_ADD_STOPS.format(columns=_columns(c.name for c in STOP_COLUMNS))).rowcount
     return added, withdrawn
 
 
@@ -73,25 +84,11 @@ def replace_counts(connection: Connection, edition: Edition, rows: StopRows, hel
     )
     rows.counts.copy_into(connection, "staged_count")
     parameters = {"code": held.force_code, "month": edition.month.first_day, "number": held.next_number}
-    columns = (*_DIMENSIONS, "stops")
-    same = " AND ".join(f"staged.{name} = stop_count.{name}" for name in columns)
-    connection.execute(
-        f"""
-        UPDATE stop_count SET withdrawn_revision = %(number)s
-        WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL
-            AND NOT EXISTS (SELECT FROM staged_count AS staged WHERE {same})
-        """,
-        parameters,
-    )
-    names = ", ".join(column.name for column in COUNT_COLUMNS)
-    connection.execute(
-        f"""
-        INSERT INTO stop_count ({names})
-        SELECT {names} FROM staged_count AS staged
-        WHERE NOT EXISTS (
-            SELECT FROM stop_count
-            WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL AND {same}
-        )
-        """,
-        parameters,
-    )
+    old, new = _columns(_COUNTED, "stop_count"), _columns(_COUNTED, "staged")
+    connection.execute(_CLOSE_COUNTS.format(old=old, new=new), parameters)
+    columns = _columns(c.name for c in COUNT_COLUMNS)
+    connection.execute(_ADD_COUNTS.format(columns=columns, old=old, new=new), parameters)
+
+
+def _columns(names: Iterable[str], table: str | None = None) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table, name) if table else sql.Identifier(name) for name in names)
