@@ -1,0 +1,48 @@
+"""
+The commands, one file each: parse, call one flow, shape the answer.
+
+Flows are imported where a command runs, not where it is declared: they bring Polars and Pandera along, which take
+two seconds to load and would hold up `--help` and the telling of a misspelt force.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from stopsearch.cli.commands import (
+    coverage,
+    db,
+    dead_letters,
+    doctor,
+    export,
+    ingest,
+    plan,
+    prune,
+    quickstart,
+    reprocess,
+    revisions,
+    status,
+    upstream,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """
+    Add every command to the program, in the order in which `--help` lists them.
+    """
+    for command in (
+        quickstart.quickstart,
+        plan.plan,
+        ingest.ingest,
+        coverage.coverage,
+        status.status,
+        export.export,
+        reprocess.reprocess,
+        doctor.doctor,
+        prune.prune,
+    ):
+        app.command()(command)
+    app.add_typer(revisions.app, name="revisions")
+    app.add_typer(dead_letters.app, name="dead-letters")
+    app.add_typer(db.app, name="db")
+    app.add_typer(upstream.app, name="upstream")

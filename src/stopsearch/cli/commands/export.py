@@ -1,0 +1,118 @@
+"""
+`stopsearch export`: stops as one file, in the state of now or of any instant before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stopsearch.cli.arguments import Forces, From, To, check_output, read_wanted
+from stopsearch.cli.as_json import plain
+from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.progress import counted
+from stopsearch.cli.terminal import many, note, safe, size
+from stopsearch.domain.errors import RequestError
+
+
+class Format(StrEnum):
+    """
+    How an export is written.
+    """
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    NDJSON = "ndjson"
+
+
+def export(
+    format: Annotated[Format, typer.Option("--format", help="How to write them.")] = Format.CSV,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is standard output.")
+    ] = "-",
+    force: Forces = None,
+    first: From = None,
+    last: To = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="INSTANT",
+            help="As it was served then: 2026-03-31T12:00:00Z, or a date, whose end counts.",
+        ),
+    ] = None,
+    with_street: Annotated[
+        bool, typer.Option("--with-street", help="Add the street, where the API has told it.")
+    ] = False,
+    with_revision: Annotated[
+        bool, typer.Option("--with-revision", help="Add the number of the revision that served each stop.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the report on it (rows, digest, snapshot) as JSON to standard error.")
+    ] = False,
+) -> None:
+    """
+    Write the stops that are held, or were held at an instant, as one file.
+
+    It is one consistent state, streamed in constant memory. A file appears whole or not at all. The same snapshot
+    gives the same bytes on any machine; its id, for citing, is told on standard error.
+    """
+    settings = begin()
+    wanted = read_wanted(settings, force, first, last)
+    at = read_instant(as_of) if as_of is not None else None
+    file = check_output(output)
+    if file is None and format is Format.PARQUET and sys.stdout.isatty():
+        raise RequestError("Parquet is no text for a terminal.", remedy="Name a file: --output stops.parquet.")
+    from stopsearch.flows import export as flow
+
+    with opened(settings) as database, counted("written") as progress:
+        report = flow.export(
+            database,
+            format=flow.ExportFormat(format.value),
+            destination=file or "-",
+            wanted=wanted,
+            as_of=at,
+            with_street=with_street,
+            with_revision=with_revision,
+            progress=progress,
+        )
+    if as_json:
+        sys.stderr.write(json.dumps(plain(report), ensure_ascii=False) + "\n")
+        return
+    where = f" to {safe(file)}" if file else ""
+    note(
+        f"{many(report.rows, 'stop')} of {many(report.force_months, 'force-month')} written{where}, "
+        f"{size(report.bytes)}, as served at {report.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
+    )
+    note(f"snapshot {report.snapshot}")
+    note(f"sha256   {report.sha256}")
+    note(report.licence)
+
+
+def read_instant(text: str) -> datetime:
+    """
+    Read an instant, or a date, of which the end counts.
+
+    Raises:
+        RequestError: It is neither, or an instant without its zone.
+    """
+    remedy = "Write an instant with its zone, 2026-03-31T12:00:00Z, or a date, 2026-03-31."
+    try:
+        if len(text) == 10:
+            day = date.fromisoformat(text)
+            # Today is not over yet: now is what can be told of it.
+            return min(
+                datetime.combine(day, time.max, tzinfo=UTC),
+                max(datetime.now(UTC), datetime.combine(day, time.min, tzinfo=UTC)),
+            )
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise RequestError(f"--as-of '{text}' is no instant.", remedy=remedy) from None
+    if at.tzinfo is None:
+        raise RequestError(f"--as-of '{text}' has no time zone.", remedy=remedy)
+    return at

@@ -1,0 +1,166 @@
+"""
+`stopsearch revisions`: the history of force-months: list it, show it, compare it, take a step back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stopsearch.cli.arguments import AsJson, Forces, From, To, Yes, read_known_force, read_wanted
+from stopsearch.cli.as_json import plain
+from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.progress import counted
+from stopsearch.cli.terminal import say_json
+from stopsearch.domain.errors import RequestError
+from stopsearch.domain.months import Month
+from stopsearch.domain.states import Cause
+from stopsearch.settings import Settings
+
+app = typer.Typer(help="The history of force-months: what changed, when and why.", no_args_is_help=True)
+
+ForceArgument = Annotated[str, typer.Argument(metavar="FORCE", help="A police force, by its id.")]
+MonthArgument = Annotated[str, typer.Argument(metavar="MONTH", help="A month, YYYY-MM.")]
+
+
+@app.command("list")
+def list_(
+    force: Forces = None,
+    first: From = None,
+    last: To = None,
+    cause: Annotated[Cause | None, typer.Option("--cause", help="Only those made for this reason.")] = None,
+    only_changes: Annotated[
+        bool, typer.Option("--changes", help="Leave out the first revision of each force-month.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the latest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """
+    List revisions. With --json, one object a revision, one a line.
+    """
+    settings = begin()
+    wanted = read_wanted(settings, force, first, last)
+    from stopsearch.cli.history import show_revisions
+    from stopsearch.flows.revisions import list_revisions
+
+    with opened(settings) as database:
+        found = list_revisions(
+            database, wanted, causes=(cause,) if cause else (), only_changes=only_changes, limit=limit
+        )
+    if as_json:
+        for entry in found:
+            say_json(plain(entry))
+        return
+    show_revisions(found, limit=limit)
+
+
+@app.command()
+def show(
+    force: ForceArgument,
+    month: MonthArgument,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[NUMBER]", help="Without it: the current one.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Show one revision: where it came from, what it counts, what the rules did.
+    """
+    settings = begin()
+    force_id, in_month = _force_month(settings, force, month)
+    from stopsearch.cli.history import show_one
+    from stopsearch.flows.revisions import show_revision
+
+    with opened(settings) as database:
+        entry = show_revision(database, force_id, in_month, number)
+    if as_json:
+        say_json(plain(entry))
+    else:
+        show_one(entry)
+
+
+@app.command()
+def diff(
+    force: ForceArgument,
+    month: MonthArgument,
+    before: Annotated[
+        int | None, typer.Argument(metavar="[BEFORE]", help="Without it: the one served before.", show_default=False)
+    ] = None,
+    after: Annotated[
+        int | None, typer.Argument(metavar="[AFTER]", help="Without it: the current one.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Show what changed from one revision to another: stops added and withdrawn, and fields that were changed.
+    """
+    settings = begin()
+    force_id, in_month = _force_month(settings, force, month)
+    from stopsearch.cli.history import show_diff
+    from stopsearch.flows.revisions import diff_revisions
+
+    with opened(settings) as database:
+        found = diff_revisions(database, force_id, in_month, before, after)
+    if as_json:
+        say_json(plain(found))
+    else:
+        show_diff(found)
+
+
+@app.command()
+def revert(
+    force: Annotated[
+        str | None, typer.Argument(metavar="[FORCE]", help="A police force, by its id.", show_default=False)
+    ] = None,
+    month: Annotated[
+        str | None, typer.Argument(metavar="[MONTH]", help="A month, YYYY-MM.", show_default=False)
+    ] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="The revision to go back to. Without it: the one before.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="ID", help="Take back all that one batch brought in.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Make what was served before current again, say after a wrongly loaded archive.
+
+    Nothing is lost: going back is one more revision, of cause "revert". Name FORCE and MONTH, or --batch, whose
+    number 'ingest' told at its end, and 'stopsearch status' tells of the last.
+    """
+    settings = begin()
+    if (
+        (batch is None) == (force is None)
+        or (force is None) != (month is None)
+        or (batch is not None and to is not None)
+    ):
+        raise RequestError(
+            "It was not said what to take back.", remedy="Give FORCE and MONTH (and --to N), or --batch ID alone."
+        )
+    target = _force_month(settings, force, month) if force is not None and month is not None else None
+    what = (
+        f"{target[0]} {target[1]} go back to {f'revision {to}' if to else 'what was served before'}" if target else ""
+    )
+    if not yes:
+        what = what or f"all that batch {batch} brought in be taken back"
+        typer.confirm(f"Shall {what}?", abort=True, err=True)
+    from stopsearch.cli.rebuilt import show_rebuilt
+    from stopsearch.flows import rebuild
+    from stopsearch.flows.batches import Trigger
+
+    trigger = Trigger(name="revert")
+    with opened(settings) as database, counted("taken back") as progress:
+        if target is not None:
+            report = rebuild.revert(database, settings, *target, to=to, trigger=trigger)
+        else:
+            assert batch is not None  # one of the two was given
+            report = rebuild.revert_batch(database, settings, batch, trigger=trigger, progress=progress)
+    nothing = f"Batch {batch} made no revision that is current still." if batch is not None else ""
+    raise typer.Exit(show_rebuilt(report, as_json=as_json, nothing=nothing))
+
+
+def _force_month(settings: Settings, force: str, month: str) -> tuple[str, Month]:
+    return read_known_force(settings, force), Month.parse(month)

@@ -1,0 +1,85 @@
+"""
+What a person is told when a command fails: one clear line with the remedy, never a traceback unless asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from platformdirs import user_log_path
+from typer import TyperException
+
+from stopsearch.cli.exit_codes import BROKEN
+from stopsearch.domain.errors import StopSearchError, StoreUnavailable
+
+
+def tell_failure(error: BaseException, *, debug: bool) -> int:
+    """
+    Tell on standard error why a command failed, and give its exit code.
+    """
+    known = _known(error)
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if type(known).__name__ == "NoArgsIsHelpError":  # Typer keeps the class to itself
+        sys.stderr.write(f"{known.args[0]}\n")
+        return 2
+    if isinstance(known, TyperException):
+        _write(_usage_line(known))
+        return known.exit_code
+    if isinstance(known, StopSearchError):
+        _write(one_line(str(known)))
+        return known.exit_code
+    where = "" if debug else f" {_keep_traceback(error)}"
+    _write(one_line(f"Something broke that should not: {type(known).__name__}: {known}.{where}"))
+    return BROKEN
+
+
+def one_line(text: str) -> str:
+    """
+    Put a message on one line, whatever came into it.
+    """
+    return " ".join(text.split())
+
+
+def _known(error: BaseException) -> BaseException:
+    """
+    Find what a person can act on: inside a group, and of the database driver's errors.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        ours, _ = error.split(StopSearchError)
+        error = (ours or error).exceptions[0]
+    if isinstance(error, psycopg.OperationalError):
+        lost = StoreUnavailable(
+            f"The database does not answer, or went away: {one_line(str(error)).rstrip('.')}.",
+            remedy="What was committed stays. See that it runs ('stopsearch db status'), then run the same again.",
+        )
+        lost.__cause__ = error
+        return lost
+    return error
+
+
+def _usage_line(error: TyperException) -> str:
+    said = one_line(error.format_message())
+    context = getattr(error, "ctx", None)
+    help_for = context.command_path if context is not None else "stopsearch"
+    return f"{said if said.endswith(('.', '?', ')')) else said + '.'} '{help_for} --help' lists what it takes."
+
+
+def _keep_traceback(error: BaseException) -> str:
+    path = Path(user_log_path("stopsearch")) / "crashes.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n")
+            log.write("".join(traceback.format_exception(error)) + "\n")
+    except OSError:
+        return "Run it with 'stopsearch --debug …' to see where, and please report it."
+    return f"Please report it with the details in {path} ('stopsearch --debug …' shows them here)."
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"error: {line}\n")

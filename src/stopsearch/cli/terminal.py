@@ -1,0 +1,128 @@
+"""
+Writing for whoever reads: Rich on a terminal, plain lines that never wrap elsewhere, JSON for scripts.
+
+Answers go to standard output; progress, logs and errors to standard error, so that answers can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+Align = Literal["left", "right"]
+
+
+def output() -> Console:
+    """
+    Give the console of standard output.
+    """
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def errors() -> Console:
+    """
+    Give the console of standard error.
+    """
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(line: str = "") -> None:
+    """
+    Write one line of an answer; Rich markup is colour on a terminal and nothing elsewhere.
+    """
+    output().print(line)
+
+
+def note(line: str) -> None:
+    """
+    Write one line to standard error: what is going on, not the answer.
+    """
+    errors().print(line)
+
+
+def say_json(value: Any) -> None:
+    """
+    Write one JSON value on one line.
+    """
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def table(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -> None:
+    """
+    Write a table: ruled and coloured on a terminal, else aligned columns, one line a row.
+
+    Args:
+        columns: The heading of each, and how its cells are aligned.
+        rows: Cells as Rich markup.
+    """
+    if sys.stdout.isatty():
+        ruled = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for heading, align in columns:
+            ruled.add_column(heading, justify=align, overflow="fold", no_wrap=align == "right")
+        for row in rows:
+            ruled.add_row(*row)
+        output().print(ruled)
+        return
+    plain = [[heading for heading, _ in columns]] + [[Text.from_markup(cell).plain for cell in row] for row in rows]
+    widths = [max(len(row[index]) for row in plain) for index in range(len(columns))]
+    for row in plain:
+        cells = [
+            cell.rjust(width) if align == "right" else cell.ljust(width)
+            for cell, width, (_, align) in zip(row, widths, columns, strict=True)
+        ]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def safe(text: object) -> str:
+    """
+    Give a text that Rich shows as it is, brackets and all.
+    """
+    return escape(str(text))
+
+
+def number(value: int | None) -> str:
+    """
+    Write a count with thousands set apart; nothing where there is none.
+    """
+    return "" if value is None else f"{value:,}"
+
+
+def many(count: int, noun: str, plural: str | None = None) -> str:
+    """
+    Write a count with its noun: "1 force-month", "2 force-months".
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """
+    Write a span of time: "0.8 s", "12 s", "3 min 05 s", "2 h 10 min".
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """
+    Write a number of bytes: "812 bytes", "3.4 MB".
+    """
+    if count < 1000:
+        return many(count, "byte")
+    value, units = count / 1000, ["kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.1f} {units[0]}"
