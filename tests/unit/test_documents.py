@@ -16,6 +16,7 @@ from stopsearch.clean.rules.ethnicities import OLD_ETHNICITIES
 from stopsearch.clean.rules.outcomes import OLD_OUTCOMES
 from stopsearch.domain.states import MonthFlag, MonthState
 from stopsearch.domain.vocabulary import VOCABULARY
+from stopsearch.settings import Settings
 from stopsearch.store.tables import Base
 from stopsearch.validate.contract import ALL_RULES
 
@@ -166,6 +167,15 @@ def test_no_document_names_a_folder_of_one_machine(document: Path) -> None:
     assert MACHINE_PATH.findall(document.read_text()) == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"\bSTOPSEARCH_([A-Z_]+[A-Z])\b", document.read_text()))
+    # Read by the settings' own reader, or by the tests alone.
+    others = {"SECRETS_DIR", "TEST_DATABASE_URL", "SHARED_DATA", "KILLS"}
+
+    assert {name.lower() for name in named - others} - set(Settings.model_fields) == set()
+
+
 def test_no_file_of_the_project_names_the_place_where_it_was_made() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
@@ -173,6 +183,8 @@ def test_no_file_of_the_project_names_the_place_where_it_was_made() -> None:
     place = re.compile(rb"(?<![\w.~/-])/(?:work|root|farm)/[\w.-]+")
     # This file names them to look for them; the tests of the embedded server name root's home on purpose.
     files = [ROOT / name for name in listed.stdout.decode().split("\0") if name and not name.startswith("tests/")]
-    found = [str(path) for path in files if path.is_file() and path.suffix != ".zip" and place.search(path.read_bytes())]
+    found = [
+        str(path) for path in files if path.is_file() and path.suffix != ".zip" and place.search(path.read_bytes())
+    ]
 
     assert found == []
