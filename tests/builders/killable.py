@@ -98,15 +98,14 @@ def _serve() -> None:
             _bring_in(tells, **task)
         os.close(tells)
         ended = os.pidfd_open(pid)
-        was_killed = _wait_for_runs(runs, ended, told) and not select.select([ended], [], [], seconds)[0]
-        if was_killed:
+        if _wait_for_runs(runs, ended, told) and not select.select([ended], [], [], seconds)[0]:
             os.kill(pid, signal.SIGKILL)  # not waited for yet, so it is still that process
-        _, status = os.waitpid(pid, 0)
+        exit_code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.close(ended)
         os.close(told)
         answer = {
-            "was_killed": was_killed,
-            "exit_code": os.waitstatus_to_exitcode(status),
+            "was_killed": exit_code == -signal.SIGKILL,  # it may have ended by itself just before
+            "exit_code": exit_code,
             "seconds": time.monotonic() - began,
         }
         print(json.dumps(answer), flush=True)  # noqa: T201

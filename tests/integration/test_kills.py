@@ -187,7 +187,7 @@ def test_a_server_killed_on_the_way_recovers_and_the_ingest_ends_as_if_undisturb
     chance = random.Random(SEED)
 
     interrupted = 0
-    for trial in range(3):
+    for trial in range(2):
         place = tmp_path / f"data-{trial}"
         with EmbeddedServer(place) as server:
             server.ensure_database("stopsearch")
