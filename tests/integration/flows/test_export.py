@@ -1,0 +1,348 @@
+"""
+An export holds what was served at an instant, in the publisher's words, and the same snapshot gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from builders.archives import sample_members
+from builders.ingests import bring_in, edition, ingest_archives
+from builders.source_bodies import api_record, csv_body, json_body
+from stopsearch.domain.errors import BadPath, MonthOutOfRange, RequestError, StoreError, UnknownForce
+from stopsearch.domain.months import Month
+from stopsearch.domain.stops import ARCHIVE_COLUMNS
+from stopsearch.flows.export import ExportFormat, ExportReport, export
+from stopsearch.flows.plan import Wanted
+from stopsearch.sample import sample_archives
+from stopsearch.store.as_of import ServedRevision, one_snapshot, snapshot_id, snapshot_of
+from stopsearch.store.database import Database, outside_database
+
+pytestmark = pytest.mark.integration
+
+# Microseconds (cumbria), a doubled and a date-only file (cambridgeshire), CRLF (city-of-london), restated (durham).
+FORCES = ("cambridgeshire", "city-of-london", "cumbria", "durham")
+EARLIER, LATER = sample_archives()
+DURHAM = Wanted(forces=("durham",), first=Month(2020, 1), last=Month(2020, 2))
+
+FieldsOfStop = tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def held(postgres_server: Any, migrated_template: str, database_names: Iterator[str]) -> Iterator[Database]:
+    """
+    A database that both editions of a few forces were brought into; no test writes to it.
+    """
+    name = next(database_names)
+    database = outside_database(postgres_server.create(name, template=migrated_template))
+    ingest_archives(database, EARLIER, LATER, wanted=Wanted(forces=FORCES))
+    yield database
+    database.close()
+    postgres_server.drop(name)
+
+
+def exported(database: Database, format: ExportFormat = ExportFormat.CSV, **options: Any) -> tuple[bytes, ExportReport]:
+    stream = io.BytesIO()
+    report = export(database, format=format, destination=stream, **options)
+    return stream.getvalue(), report
+
+
+def rows_of(body: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+
+
+def published_counts() -> dict[tuple[str, str], Counter[FieldsOfStop]]:
+    """
+    Count the records of the files with the standard library alone. None of them has a label of before 2018.
+    """
+    files = sample_members("2020-02") | sample_members("2021-11")
+    return {
+        (force, month): Counter(tuple(row[name] for name in ARCHIVE_COLUMNS) for row in rows_of(body))
+        for (force, month), body in files.items()
+        if force in FORCES
+    }
+
+
+def exported_counts(rows: list[dict[str, str]]) -> dict[tuple[str, str], Counter[FieldsOfStop]]:
+    booleans = {"true": "True", "false": "False"}
+    counts: dict[tuple[str, str], Counter[FieldsOfStop]] = {}
+    for row in rows:
+        fields = tuple(booleans.get(row[name], row[name]) for name in ARCHIVE_COLUMNS.values())
+        counts.setdefault((row["force"], row["month"]), Counter())[fields] += 1
+    return counts
+
+
+def test_holds_every_published_record_word_for_word(held: Database) -> None:
+    body, report = exported(held)
+    rows = rows_of(body)
+    assert exported_counts(rows) == published_counts()
+    assert report.rows == len(rows) == len({row["id"] for row in rows})
+    assert report.bytes == len(body)
+
+
+def test_gives_the_new_words_for_old_ones(database: Database) -> None:
+    body = csv_body(
+        {
+            "self_defined_ethnicity": "Chinese or other ethnic group - Chinese (O1)",
+            "outcome": "Local resolution",
+            "datetime": "2016-06-30T23:30:00+00:00",
+        }
+    )
+    bring_in(database, edition(body, force="metropolitan", month="2016-06"))
+    [row] = rows_of(exported(database)[0])
+    assert row["self_defined_ethnicity"] == "Asian/Asian British - Chinese"
+    assert row["self_defined_ethnic_group"] == "Asian"
+    assert row["outcome"] == "Community resolution"
+    assert row["outcome_group"] == "Out-of-court disposal"
+    assert (row["datetime"], row["local_date"]) == ("2016-06-30T23:30:00+00:00", "2016-07-01")
+
+
+def test_is_in_one_order(held: Database) -> None:
+    rows = rows_of(exported(held)[0])
+    keys = [(row["force"], row["month"], datetime.fromisoformat(row["datetime"]), row["id"]) for row in rows]
+    assert keys == sorted(keys)
+
+
+def test_flags_doubled_and_date_only_months(held: Database) -> None:
+    rows = rows_of(exported(held, wanted=Wanted(forces=("cambridgeshire",)))[0])
+    doubled = {row["month"] for row in rows if row["is_month_doubled"] == "true"}
+    assert {"2019-01", "2020-07"} <= doubled
+    assert "2020-01" not in doubled
+    assert {row["is_far_from_force"] for row in rows} <= {"true", "false", ""}
+
+
+def test_same_snapshot_gives_same_bytes_on_another_machine(held: Database, database: Database) -> None:
+    """
+    The other machine met only the later edition, so that its revisions have other numbers.
+    """
+    ingest_archives(database, LATER, wanted=Wanted(forces=FORCES))
+    numbers = [
+        {row["revision"] for row in rows_of(exported(where, wanted=DURHAM, with_revision=True)[0])}
+        for where in (held, database)
+    ]
+    assert numbers == [{"2"}, {"1"}]
+    for format in ExportFormat:
+        here, again, there = [exported(where, format) for where in (held, held, database)]
+        assert here[0] == again[0] == there[0]
+        assert here[1].snapshot == there[1].snapshot
+        assert here[1].sha256 == again[1].sha256 == hashlib.sha256(there[0]).hexdigest()
+
+
+def test_snapshot_id_is_that_of_the_content(held: Database, database: Database, blank_database: Database) -> None:
+    ingest_archives(database, EARLIER, wanted=DURHAM)
+    before = exported(database)[1].snapshot
+    ingest_archives(database, LATER, wanted=DURHAM)
+    _, after = exported(database)
+    assert before != after.snapshot
+    with database.connect() as connection:
+        assert snapshot_id(connection) == after.snapshot
+    # The id stands for everything that is served, whatever was asked for.
+    assert exported(held, wanted=DURHAM)[1].snapshot == exported(held)[1].snapshot != after.snapshot
+
+
+def test_snapshot_id_is_frozen() -> None:
+    """
+    Ids are cited: what one is made of may only change with the version that heads it.
+    """
+    revisions = [
+        ServedRevision(
+            force=force,
+            force_code=code,
+            month=Month(2020, 1),
+            number=number,
+            content_digest=bytes([code]) * 32,
+            rules_version=1,
+            stored=1,
+            is_doubled=False,
+            is_date_only=False,
+        )
+        for force, code, number in (("durham", 1, 4), ("btp", 2, 1))
+    ]
+    text = f"stopsearch snapshot 1\nbtp 2020-01 {'02' * 32} 1\ndurham 2020-01 {'01' * 32} 1\n"
+    assert snapshot_of(revisions) == snapshot_of(reversed(revisions)) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_as_of_gives_what_was_served_then(database: Database) -> None:
+    ingest_archives(database, EARLIER, wanted=DURHAM)
+    earlier, said = exported(database)
+    ingest_archives(database, LATER, wanted=DURHAM)
+    later, _ = exported(database)
+    assert earlier != later
+    then, report = exported(database, as_of=said.as_of)
+    assert then == earlier
+    assert (report.snapshot, report.as_of) == (said.snapshot, said.as_of)
+    nothing, report = exported(database, as_of=datetime(2020, 1, 1, tzinfo=UTC))
+    assert (report.rows, rows_of(nothing)) == (0, [])
+
+
+def test_as_of_meets_each_revision_from_its_first_instant(database: Database) -> None:
+    ingest_archives(
+        database, EARLIER, LATER, wanted=Wanted(forces=("durham",), first=Month(2020, 1), last=Month(2020, 1))
+    )
+    with database.connect() as connection:
+        row = connection.execute("SELECT served_from FROM revision WHERE number = 2").fetchone()
+    assert row is not None
+    for moment, empty in ((row[0], 0), (row[0] - timedelta(microseconds=1), 27)):
+        rows = rows_of(exported(database, as_of=moment)[0])
+        current = rows_of(exported(database)[0])
+        assert sum(row["outcome"] == "" for row in rows) == sum(row["outcome"] == "" for row in current) + empty
+
+
+def test_reads_one_snapshot_while_revisions_go_on(database: Database) -> None:
+    ingest_archives(database, EARLIER, wanted=DURHAM)
+    before, _ = exported(database)
+
+    def revise_meanwhile(done: int, of: int) -> None:
+        if done == 1:
+            ingest_archives(database, LATER, wanted=DURHAM)
+
+    during, _ = exported(database, progress=revise_meanwhile)
+    assert during == before
+    assert exported(database)[0] != before
+
+
+@pytest.mark.parametrize("format", [ExportFormat.NDJSON, ExportFormat.PARQUET])
+def test_every_format_holds_the_same(held: Database, format: ExportFormat) -> None:
+    body, report = exported(held, format)
+    if format is ExportFormat.NDJSON:
+        rows = [json.loads(line) for line in body.splitlines()]
+    else:
+        frame = pl.read_parquet(io.BytesIO(body))
+        assert frame.schema["datetime"] == pl.Datetime("us", "UTC")
+        assert frame.schema["latitude"] == pl.Float64
+        assert frame.schema["operation"] == pl.Boolean
+        rows = frame.to_dicts()
+    expected = rows_of(exported(held)[0])
+    assert report.rows == len(rows) == len(expected)
+    assert list(rows[0]) == list(expected[0])
+    assert [as_text(row) for row in rows] == expected
+
+
+def as_text(row: dict[str, Any]) -> dict[str, str]:
+    """
+    Write the values of a row as the CSV does.
+    """
+    texts: dict[str, str] = {}
+    for name, value in row.items():
+        if value is None:
+            texts[name] = ""
+        elif isinstance(value, bool):
+            texts[name] = str(value).lower()
+        elif isinstance(value, float):
+            texts[name] = f"{value:.6f}"
+        elif isinstance(value, datetime):
+            texts[name] = value.isoformat()
+        else:
+            texts[name] = str(value)
+    return texts
+
+
+def test_parquet_says_where_it_is_from(held: Database) -> None:
+    body, report = exported(held, ExportFormat.PARQUET, wanted=DURHAM)
+    said = pl.read_parquet_metadata(io.BytesIO(body))
+    assert said["stopsearch.snapshot"] == report.snapshot
+    assert "Open Government Licence" in said["licence"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+44", "-2", "@SUM(A1)", "\t=1", 'a "b", c', "Op Sceptre\\n"])
+def test_spreadsheets_run_no_cell(database: Database, name: str) -> None:
+    bring_in(database, edition(json_body(api_record(operation_name=name)), month="2023-07"))
+    [row] = rows_of(exported(database)[0])
+    assert row["operation_name"] == (name if name[0].isalpha() else f"'{name}")
+    [line] = exported(database, ExportFormat.NDJSON)[0].splitlines()
+    assert json.loads(line)["operation_name"] == name
+    assert pl.read_parquet(io.BytesIO(exported(database, ExportFormat.PARQUET)[0]))["operation_name"][0] == name
+
+
+def test_street_is_given_when_asked_for(database: Database) -> None:
+    nowhere = api_record(location=None, datetime="2023-07-02T10:00:00+00:00")
+    bring_in(database, edition(json_body(api_record(), nowhere), month="2023-07"))
+    assert "street_id" not in rows_of(exported(database)[0])[0]
+    for format in ExportFormat:
+        body, report = exported(database, format, with_street=True)
+        assert report.columns[-2:] == ("street_id", "street_name")
+        if format is ExportFormat.CSV:
+            streets = [(row["street_id"], row["street_name"]) for row in rows_of(body)]
+            assert streets == [("", ""), ("1735297", "On or near Harrison Close")]
+
+
+def test_takes_only_what_is_wanted(held: Database) -> None:
+    rows = rows_of(exported(held, wanted=Wanted(forces=("cumbria", "durham"), first=Month(2020, 3)))[0])
+    assert {row["force"] for row in rows} == {"cumbria", "durham"}
+    assert min(row["month"] for row in rows) >= "2020-03"
+
+
+def test_refuses_what_cannot_be_meant(held: Database) -> None:
+    with pytest.raises(UnknownForce, match="durahm"):
+        exported(held, wanted=Wanted(forces=("durahm",)))
+    with pytest.raises(MonthOutOfRange):
+        exported(held, wanted=Wanted(first=Month(2020, 2), last=Month(2020, 1)))
+    with pytest.raises(RequestError, match="future"):
+        exported(held, as_of=datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(RequestError, match="zone"):
+        exported(held, as_of=datetime(2024, 1, 1))  # noqa: DTZ001
+
+
+def test_file_appears_whole_or_not_at_all(held: Database, tmp_path: Path) -> None:
+    place = tmp_path / "stops.csv"
+    place.write_text("what was there")
+
+    def stop_midway(done: int, of: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    for format in ExportFormat:
+        with pytest.raises(KeyboardInterrupt):
+            export(held, format=format, destination=place, progress=stop_midway)
+        assert place.read_text() == "what was there"
+        assert list(tmp_path.iterdir()) == [place]
+    report = export(held, format=ExportFormat.CSV, destination=str(place), wanted=DURHAM)
+    assert place.read_bytes() == exported(held, wanted=DURHAM)[0]
+    assert report.bytes == place.stat().st_size
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_destination_that_cannot_be_written_is_named(held: Database, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "no folder" / "stops.csv"):
+        with pytest.raises(BadPath, match=str(place)):
+            export(held, format=ExportFormat.CSV, destination=place)
+
+
+@pytest.mark.parametrize("format", ExportFormat)
+def test_incomplete_month_is_never_exported_as_whole(database: Database, tmp_path: Path, format: ExportFormat) -> None:
+    ingest_archives(database, EARLIER, wanted=DURHAM)
+    with database.connect() as connection:
+        connection.execute("DELETE FROM stop WHERE id = (SELECT min(id::text)::uuid FROM stop)")
+    with pytest.raises(StoreError, match="durham 2020-01 has 160 stops"):
+        export(database, format=format, destination=tmp_path / "stops")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_month_is_one_range_of_an_index(held: Database) -> None:
+    """
+    Without the index every force-month would read the whole table.
+    """
+    with held.connect(autocommit=True) as connection:
+        connection.execute("ANALYZE stop")
+        with one_snapshot(connection):
+            plan = "\n".join(
+                row[0]
+                for row in connection.execute(
+                    """
+                    EXPLAIN SELECT id FROM stop WHERE id BETWEEN '5eb1ec91-0000-0000-0000-000000000000'
+                        AND '5eb1ec91-ffff-ffff-ffff-ffffffffffff' ORDER BY datetime, id
+                    """
+                )
+            )
+    assert "uq_stop_id_withdrawn_revision" in plan
