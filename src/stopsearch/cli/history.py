@@ -97,7 +97,7 @@ def show_one(entry: RevisionEntry) -> None:
         ("content", f"SHA-256 {entry.content_digest}"),
         ("rules", f"version {entry.rules_version}; identity version {entry.identity_version}"),
         ("batch", f"{entry.batch_id}, run {entry.run_id}"),
-        ("quality", ", ".join(f"{safe(name)} {_figure(value)}" for name, value in entry.quality.items())),
+        ("quality", _quality(entry.quality)),
     ]
     for name, value in lines:
         say(f"  [bold]{name:9}[/bold]  {value}")
@@ -150,11 +150,26 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{safe(rule)} {count:,}" for rule, count in counts.items()) or "none"
 
 
+def _quality(figures: dict[str, Any]) -> str:
+    parts = []
+    for name, value in figures.items():
+        words = name.replace("_", " ")
+        if isinstance(value, dict):
+            inner = ", ".join(f"{safe(part)} {_figure(figure)}" for part, figure in value.items())
+            parts.append(f"{words}: {inner or 'none'}")
+        else:
+            parts.append(f"{words}: {_figure(value)}")
+    return "; ".join(parts)
+
+
 def _figure(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else safe(value)
 
 
 def _short(origin: str) -> str:
+    archive, mark, _ = origin.partition("!")  # a member is named after its force and month, which stand beside it
+    if mark:
+        return archive
     return origin if len(origin) <= 40 else f"…{origin[-39:]}"
 
 

@@ -65,19 +65,34 @@ def show_matrix(coverage: Coverage) -> None:
     has_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     width = output().width if sys.stdout.isatty() else 100
     name_width = max(map(len, coverage.forces))
-    years = sorted({month.year for month in coverage.months})
+    shown, silent = _years(coverage)
     fit = max(1, (width - name_width) // 13)
-    for start in range(0, len(years), fit):
+    for start in range(0, len(shown), fit):
         if start:
             say()
-        _show_band(coverage, years[start : start + fit], name_width, has_unicode=has_unicode)
+        _show_band(coverage, shown[start : start + fit], name_width, has_unicode=has_unicode)
+    if silent:
+        say(f"[dim]Not drawn, as nothing of them is held or listed: {', '.join(map(str, silent))}.[/dim]")
     say()
     _show_legend(coverage, has_unicode=has_unicode)
 
 
+def _years(coverage: Coverage) -> tuple[list[int], list[int]]:
+    """
+    Part the years into those that say something, and those of which nothing is held or listed.
+    """
+    nothing = (MonthState.NOT_LISTED, MonthState.OUT_OF_WINDOW)
+    telling = {cell.month.year for cell in coverage.cells if cell.state not in nothing}
+    years = sorted({month.year for month in coverage.months})
+    if not telling:
+        return years, []
+    return sorted(telling), [year for year in years if year not in telling]
+
+
 def _show_band(coverage: Coverage, years: Sequence[int], name_width: int, *, has_unicode: bool) -> None:
     known = set(coverage.months)
-    say(f"[bold]{'':{name_width}}" + "".join(f" {year:<12}" for year in years) + "[/bold]")
+    heading = "".join(f" {year:<12}" for year in years).rstrip()
+    say(f"[bold]{'':{name_width}}{heading}[/bold]")
     say(f"[dim]{'':{name_width}}" + f" {_INITIALS}" * len(years) + "[/dim]")
     for force in coverage.forces:
         line = f"{force:{name_width}}"

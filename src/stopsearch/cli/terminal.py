@@ -19,18 +19,30 @@ from rich.text import Text
 Align = Literal["left", "right"]
 
 
+class _Pipe(Console):
+    """
+    A console that lets a broken pipe be told like every other end, where Rich ends the process by itself.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """
+        Raise what was met.
+        """
+        raise BrokenPipeError
+
+
 def output() -> Console:
     """
     Give the console of standard output.
     """
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _Pipe(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def errors() -> Console:
     """
     Give the console of standard error.
     """
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _Pipe(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(line: str = "") -> None:

@@ -16,7 +16,7 @@ from stopsearch.flows.runs import RunReport
 from stopsearch.flows.status import Status
 
 _NEXT = (
-    ("stopsearch coverage", "what is held, force by month"),
+    ("stopsearch coverage", "what is held, force by month (this matrix)"),
     ("stopsearch export --output stops.csv", "every stop in one file; --format parquet or ndjson"),
     ("stopsearch revisions diff durham 2020-01", "what the publisher changed after the fact"),
     ("stopsearch db shell", "ask it in SQL: SELECT count(*) FROM stop_in_words"),
@@ -73,8 +73,11 @@ def _show_sum(revised: Sequence[RunReport]) -> None:
         "so every record is accounted for" if received == stored + rejected else "[red]which does not add up[/red]"
     )
     say(f"{number(received)} records received = {number(stored)} stored + {number(rejected)} rejected, {adds_up}.")
+    mended = sum(sum(run.outcome.mended.values()) for run in revised)
     if not rejected:
         say("No record broke the contract; one that does is kept as a dead letter, never dropped.")
+    if not mended:
+        say("No value had to be mended; where one is, it is counted under the name of its rule.")
 
 
 def _show_restated(revised: Sequence[RunReport]) -> None:

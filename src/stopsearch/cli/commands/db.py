@@ -15,15 +15,16 @@ from stopsearch.cli.opening import begin, opened
 from stopsearch.cli.terminal import safe, say, say_json, size
 from stopsearch.domain.errors import BadPath, ConfigError
 
-app = typer.Typer(help="The database itself: migrate it, look at it, carry it elsewhere.", no_args_is_help=True)
+app = typer.Typer(help="The database itself: dump, restore, shell.", no_args_is_help=True)
 
 
 @app.command()
 def migrate() -> None:
     """
-    Bring the tables to what this version needs; an embedded database is made when it is absent.
+    Bring the tables to what this version needs.
 
-    Other commands do it by themselves for an embedded database, but never for one of STOPSEARCH_DATABASE_URL.
+    An embedded database is made when it is absent. Other commands do it by themselves for an embedded database, but
+    never for one of STOPSEARCH_DATABASE_URL.
     """
     settings = begin()
     from stopsearch.store.migrate import newest_revision
@@ -35,7 +36,9 @@ def migrate() -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """
-    Show where the database is, whether it runs, and how large it is; nothing is started.
+    Show where it is, whether it runs, its size.
+
+    Nothing is started.
     """
     settings = begin()
     if settings.database_url is None:
@@ -91,7 +94,9 @@ def shell(
     ] = None,
 ) -> None:
     """
-    Open psql on the database. The view stop_in_words has the stops with their words.
+    Open psql on the database.
+
+    The view stop_in_words has the stops with their words.
     """
     settings = begin()
     from stopsearch.store.dumps import open_shell
@@ -104,7 +109,9 @@ def shell(
 @app.command()
 def dump(file: Annotated[str, typer.Argument(metavar="FILE", help="A file that does not exist yet.")]) -> None:
     """
-    Write everything to one file, in the form of pg_dump, as it is at one instant.
+    Write everything to one file.
+
+    It is in the form of pg_dump, as everything is at one instant.
     """
     settings = begin()
     path = _file(file)
@@ -123,9 +130,10 @@ def restore(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Lose the stops that the database holds.")] = False,
 ) -> None:
     """
-    Put what a dump holds in place of everything in the database, and migrate it.
+    Put a dump in place of everything.
 
-    The dump may come from another machine, or another version of PostgreSQL. When it fails, the database is as it was.
+    The tables are migrated afterwards. The dump may come from another machine, or another version of PostgreSQL. When
+    it fails, the database is as it was.
     """
     settings = begin()
     path = _file(file)
@@ -145,7 +153,9 @@ def stop(
     force: Annotated[bool, typer.Option("--force", help="Also when other commands use it: they fail.")] = False,
 ) -> None:
     """
-    Stop an embedded server that was left running, say by a killed command. Nothing committed is lost.
+    Stop an embedded server left running.
+
+    A killed command leaves it so. Nothing committed is lost.
     """
     settings = begin()
     if settings.database_url is not None:

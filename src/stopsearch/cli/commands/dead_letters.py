@@ -18,9 +18,7 @@ from stopsearch.domain.errors import RequestError
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import LetterState
 
-app = typer.Typer(
-    help="Records that were rejected, as published, with every rule that they broke.", no_args_is_help=True
-)
+app = typer.Typer(help="Rejected records, and why; replay them.", no_args_is_help=True)
 
 Force = Annotated[str | None, typer.Option("--force", "-f", metavar="FORCE", help="Only of this police force.")]
 InMonth = Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Only of this month.")]
@@ -97,7 +95,7 @@ def list_(
 @app.command()
 def show(letter_id: Annotated[int, typer.Argument(metavar="ID", help="Its number.")], as_json: AsJson = False) -> None:
     """
-    Show one dead letter whole: the record as published, and each rule that it broke.
+    Show one: the record, and the rules it broke.
     """
     settings = begin()
     from stopsearch.flows.dead_letters import show_letter
@@ -136,9 +134,10 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """
-    Run open dead letters through today's rules; those that pass become stops.
+    Run them through today's rules again.
 
-    A force-month is replayed whole, as a revision of cause "replay". Doing it again changes nothing.
+    Those that pass become stops; only open ones are tried. A force-month is replayed whole, as a revision of cause
+    "replay". Doing it again changes nothing.
     """
     settings = begin()
     if not (ids or force or month or rule or every):
@@ -176,7 +175,9 @@ def dismiss(
     as_json: AsJson = False,
 ) -> None:
     """
-    Decide that dead letters stay rejected; they go on counting as rejected.
+    Decide that they stay rejected.
+
+    They go on counting as rejected, and are not replayed.
     """
     settings = begin()
     if not reason.strip():

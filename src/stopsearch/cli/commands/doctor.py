@@ -27,7 +27,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """
-    Examine everything that can be, and say what to do about what is wrong.
+    Look for what is wrong, and say what to do.
 
     It looks at the settings, the data folder, the database, its schema, and whether the stops, totals and dead letters
     add up to what the revisions say. Exit code 8: something is wrong.

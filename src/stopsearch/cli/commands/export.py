@@ -57,10 +57,10 @@ def export(
     ] = False,
 ) -> None:
     """
-    Write the stops that are held, or were held at an instant, as one file.
+    Write the stops as CSV, Parquet or JSON lines.
 
-    It is one consistent state, streamed in constant memory. A file appears whole or not at all. The same snapshot
-    gives the same bytes on any machine; its id, for citing, is told on standard error.
+    They are those served now, or at --as-of: one consistent state, streamed in constant memory. A file appears whole or
+    not at all. The same snapshot gives the same bytes on any machine; its id, for citing, is told on standard error.
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)

@@ -12,10 +12,10 @@ from stopsearch.cli.terminal import many, say, say_json
 
 def prune(as_json: AsJson = False) -> None:
     """
-    Delete kept bodies that are older than STOPSEARCH_BODY_RETENTION_DAYS.
+    Delete old bodies that nothing rests on.
 
-    A body is what the publisher sent for one force-month, as it came. Those that a revision rests on are never
-    deleted, and without the setting nothing is.
+    Old is what was kept for longer than STOPSEARCH_BODY_RETENTION_DAYS. A body is what the publisher sent for one
+    force-month, as it came. Those that a revision rests on are never deleted, and without the setting nothing is.
     """
     settings = begin()
     from stopsearch.flows import prune as flow

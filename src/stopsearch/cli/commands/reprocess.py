@@ -13,10 +13,11 @@ from stopsearch.cli.progress import counted
 
 def reprocess(force: Forces = None, first: From = None, last: To = None, as_json: AsJson = False) -> None:
     """
-    Rebuild force-months with today's rules, from the bodies that were kept.
+    Rebuild force-months with today's rules.
 
-    For after an upgrade that changed the rules. What comes out differently is a revision of cause "rules"; the
-    publisher is not asked. Exit code 7: something could not be rebuilt; its last revision stays.
+    They are made anew from what the publisher sent, which is kept. For after an upgrade that changed the rules. What
+    comes out differently is a revision of cause "rules"; the publisher is not asked. Exit code 7: something could not
+    be rebuilt; its last revision stays.
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)

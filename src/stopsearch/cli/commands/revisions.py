@@ -18,7 +18,7 @@ from stopsearch.domain.months import Month
 from stopsearch.domain.states import Cause
 from stopsearch.settings import Settings
 
-app = typer.Typer(help="The history of force-months: what changed, when and why.", no_args_is_help=True)
+app = typer.Typer(help="What changed in force-months, and undo it.", no_args_is_help=True)
 
 ForceArgument = Annotated[str, typer.Argument(metavar="FORCE", help="A police force, by its id.")]
 MonthArgument = Annotated[str, typer.Argument(metavar="MONTH", help="A month, YYYY-MM.")]
@@ -65,7 +65,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """
-    Show one revision: where it came from, what it counts, what the rules did.
+    Show one revision.
+
+    It tells where it came from, what it counts, and what the rules did.
     """
     settings = begin()
     force_id, in_month = _force_month(settings, force, month)
@@ -93,7 +95,9 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """
-    Show what changed from one revision to another: stops added and withdrawn, and fields that were changed.
+    Show what changed from one to another.
+
+    It tells the stops added and withdrawn, and of those that can be paired, the fields that changed.
     """
     settings = begin()
     force_id, in_month = _force_month(settings, force, month)
@@ -126,10 +130,10 @@ def revert(
     as_json: AsJson = False,
 ) -> None:
     """
-    Make what was served before current again, say after a wrongly loaded archive.
+    Go back to what was served before.
 
-    Nothing is lost: going back is one more revision, of cause "revert". Name FORCE and MONTH, or --batch, whose
-    number 'ingest' told at its end, and 'stopsearch status' tells of the last.
+    That is for a wrongly loaded archive, say. Nothing is lost: going back is one more revision, of cause "revert". Name
+    FORCE and MONTH, or --batch, whose number 'ingest' told at its end, and 'stopsearch status' tells of the last.
     """
     settings = begin()
     if (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def status(as_json: AsJson = False) -> None:
     """
-    Show how much is held, what is due or in trouble, and what happened last.
+    Show how much is held and what happened last.
     """
     settings = begin()
     from stopsearch.flows import status as flow

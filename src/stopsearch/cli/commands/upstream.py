@@ -13,13 +13,13 @@ from stopsearch.cli.arguments import check_paths
 from stopsearch.cli.terminal import note, safe
 from stopsearch.domain.months import Month
 
-app = typer.Typer(help="A stand-in for the publisher's API, for development and demos.", no_args_is_help=True)
+app = typer.Typer(help="A stand-in for the publisher's API.", no_args_is_help=True)
 
 
 @app.callback()
 def upstream() -> None:
     """
-    A stand-in for the publisher's API, for development and demos.
+    A stand-in for the publisher's API.
     """
 
 
