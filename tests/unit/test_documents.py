@@ -8,12 +8,15 @@ import ast
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from stopsearch.clean.rules import ethnicities, outcomes, places, times
 from stopsearch.clean.rules.ethnicities import OLD_ETHNICITIES
 from stopsearch.clean.rules.outcomes import OLD_OUTCOMES
+from stopsearch.cli.app import app
 from stopsearch.domain.states import MonthFlag, MonthState
 from stopsearch.domain.vocabulary import VOCABULARY
 from stopsearch.settings import Settings
@@ -188,3 +191,41 @@ def test_no_file_of_the_project_names_the_place_where_it_was_made() -> None:
     ]
 
     assert found == []
+
+
+def calls_in(text: str) -> list[str]:
+    """
+    Give every call of the command line that a text names, in code or in a block of it.
+    """
+    code = re.findall(r"`([^`\n]+)`", without_code(text))
+    code += [line for block in re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()]
+    found = [re.search(r"(?:^|uv run |^\s+)stopsearch ([a-z].*)", part) for part in code]
+    # What a quickstart shows as hints has its explanation two blanks further on.
+    return [re.split(r"\s{2,}|#| \| | > |…", match[1])[0].strip() for match in found if match]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_call_of_the_command_line_can_be_made(document: Path) -> None:
+    wrong = []
+    for call in calls_in(document.read_text()):
+        command: Any = get_command(app)
+        words = call.split()
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        options = {name for parameter in command.params for name in parameter.opts}
+        is_group = hasattr(command, "commands")
+        if (is_group and words) or not {
+            w.partition("=")[0] for w in words if w.startswith("-") and w != "-"
+        } <= options:
+            wrong.append(call)
+
+    assert wrong == []
+
+
+def test_every_command_is_named_somewhere() -> None:
+    """
+    In the README, or in the page that it belongs to.
+    """
+    named = {call.split()[0] for document in DOCUMENTS for call in calls_in(document.read_text())}
+
+    assert set(get_command(app).commands) - named == set()  # type: ignore[attr-defined]
