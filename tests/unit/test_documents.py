@@ -28,7 +28,9 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
-DOCUMENTS = sorted({*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "src").rglob("*.md")})
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), *(path for part in ("docs", "src", "bench") for path in (ROOT / part).rglob("*.md"))}
+)
 CLEAN = ROOT / "src" / "stopsearch" / "clean"
 
 # A folder that only one machine has. `/usr` and `/etc` are on all of them.
