@@ -169,10 +169,12 @@ def test_law_5_history_a_change_of_our_rules_is_a_revision_of_its_own(
             under_other_rules.setattr(module, "ALL_RULES", rules)
         under_other_rules.setattr(clean_stops_module, "far_from_force", all_far)
         records = [make_api_record(), make_api_record(type="Vehicle search"), make_api_record(location=None)]
-        first = bring_one_in(database, edition(records))
+        first = bring_one_in(database, edition(records, force="leicestershire"))
         assert (first.stored, first.rejected, first.error_text) == (2, 1, None)
 
-    assert bring_one_in(database, edition(records)).status is RunStatus.UNCHANGED  # ingest acts on content alone
+    assert (
+        bring_one_in(database, edition(records, force="leicestershire")).status is RunStatus.UNCHANGED
+    )  # ingest acts on content alone
     [run] = reprocess(database, settings_for(), Wanted(), trigger=TRIGGER).runs
 
     assert (run.outcome.status, run.outcome.stored, run.outcome.rejected) == (RunStatus.REVISED, 3, 0)
