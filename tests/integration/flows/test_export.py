@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from builders.archives import sample_members
 from builders.ingests import bring_in, edition, ingest_archives
@@ -112,6 +113,13 @@ def test_is_in_one_order(held: Database) -> None:
     rows = rows_of(exported(held)[0])
     keys = [(row["force"], row["month"], datetime.fromisoformat(row["datetime"]), row["id"]) for row in rows]
     assert keys == sorted(keys)
+
+
+def test_bytes_depend_on_no_plan_and_no_preference_of_the_server(held: Database) -> None:
+    options = "-c enable_indexscan=off -c enable_bitmapscan=off -c DateStyle=SQL,DMY -c extra_float_digits=-9"
+    other = Database(conninfo=make_conninfo(held.conninfo, options=options), place=held.place)
+    for format in ExportFormat:
+        assert exported(other, format, wanted=DURHAM)[0] == exported(held, format, wanted=DURHAM)[0]
 
 
 def test_flags_doubled_and_date_only_months(held: Database) -> None:
