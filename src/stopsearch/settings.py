@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     One field a setting; the environment variable is its name in capitals after `STOPSEARCH_`.
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -147,7 +149,7 @@ def read_settings() -> Settings:
     """
     secrets = os.environ.get(f"{ENV_PREFIX}SECRETS_DIR")
     try:
-        return Settings(_secrets_dir=secrets)
+        return Settings(_secrets_dir=secrets)  # type: ignore[call-arg]  # pydantic-settings takes it, undeclared
     except ValidationError as error:
         faults = "; ".join(
             f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"

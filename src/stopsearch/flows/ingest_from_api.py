@@ -96,10 +96,13 @@ def recheck_after(settings: Settings) -> RecheckAfter:
 async def _plan(
     database: Database, settings: Settings, wanted: Wanted, api: PoliceApi
 ) -> tuple[Availability, list[DueMonth]]:
-    availability = await api.availability()
-    window = (availability.months[0], availability.months[-1])
+    # Asked for by name, a force must be known before the publisher is asked: a slip is told at once and costs no
+    # request. One that is new to everybody becomes known by the first plan that names none.
     with database.connect(autocommit=True) as connection:
         known_before = set(known_forces(connection))
+    check_wanted(wanted, forces=known_before, window=None)
+    availability = await api.availability()
+    window = (availability.months[0], availability.months[-1])
     check_wanted(wanted, forces=availability.forces | known_before, window=window)
     now = datetime.now(UTC)
     with database.connect(autocommit=True) as connection:

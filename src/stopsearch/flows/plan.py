@@ -134,7 +134,7 @@ def check_wanted(wanted: Wanted, *, forces: Collection[str], window: tuple[Month
     for force in wanted.forces:
         if force not in known:
             near = difflib.get_close_matches(force, sorted(known), n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "'stopsearch coverage' lists those it knows."
+            hint = f"Did you mean {' or '.join(near)}?" if near else "'stopsearch plan' lists those that publish."
             raise UnknownForce(f"No police force has the id '{force}'.", remedy=hint)
     if wanted.first is not None and wanted.last is not None and wanted.first > wanted.last:
         raise MonthOutOfRange(

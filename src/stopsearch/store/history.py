@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from stopsearch.domain.errors import UnknownRevision
 from stopsearch.domain.months import Month
@@ -177,6 +177,16 @@ def find_revision(connection: Connection, force: str, month: Month, number: int 
     )
 
 
+_SERVED_STOPS = sql.SQL(
+    """
+    SELECT id::text, {values} FROM stop_in_words
+    WHERE id BETWEEN %(low)s AND %(high)s AND force = %(force)s
+        AND first_revision <= %(number)s AND (withdrawn_revision IS NULL OR withdrawn_revision > %(number)s)
+    ORDER BY stop_in_words.id
+    """
+)
+
+
 def served_stops(connection: Connection, force: str, number: int, ids: tuple[UUID, UUID]) -> pl.DataFrame:
     """
     Give the stops that one revision of one force-month served: `id` as text and `STOP_VALUES`, by id.
@@ -185,14 +195,8 @@ def served_stops(connection: Connection, force: str, number: int, ids: tuple[UUI
         number: A revision that was served.
         ids: The lowest and the highest id of the force-month.
     """
-    names = ", ".join(STOP_VALUES)
     rows = connection.execute(
-        f"""
-        SELECT id::text, {names} FROM stop_in_words
-        WHERE id BETWEEN %(low)s AND %(high)s AND force = %(force)s
-            AND first_revision <= %(number)s AND (withdrawn_revision IS NULL OR withdrawn_revision > %(number)s)
-        ORDER BY stop_in_words.id
-        """,  # made of our own column names only
+        _SERVED_STOPS.format(values=sql.SQL(", ").join(map(sql.Identifier, STOP_VALUES))),
         {"low": ids[0], "high": ids[1], "force": force, "number": number},
     ).fetchall()
     return pl.DataFrame(rows, schema={"id": pl.String(), **STOP_VALUES}, orient="row")

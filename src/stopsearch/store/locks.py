@@ -14,7 +14,7 @@ from stopsearch.domain.months import Month
 
 # Two 32-bit keys: the first tells what is locked, so that nothing else in the same database meets ours by chance.
 _MONTH_SPACE = 0x53530000  # the force's code is added
-_BATCH_SPACE = 0x53538000 - 1
+BATCH_SPACE = 0x53538000 - 1
 
 
 def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:
@@ -41,7 +41,7 @@ def try_lock_batch(connection: Connection, batch_id: int, *, for_transaction: bo
     Try to take a batch's lock, for this connection's life or for this transaction only.
     """
     function = "pg_try_advisory_xact_lock" if for_transaction else "pg_try_advisory_lock"
-    row = connection.execute(f"SELECT {function}(%s::integer, %s::integer)", [_BATCH_SPACE, batch_id]).fetchone()
+    row = connection.execute(f"SELECT {function}(%s::integer, %s::integer)", [BATCH_SPACE, batch_id]).fetchone()
     return bool(row and row[0])
 
 

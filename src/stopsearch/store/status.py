@@ -12,7 +12,7 @@ from psycopg import Connection
 from stopsearch.domain.states import BatchStatus, Cause, RunStatus
 
 # The first key of a batch's advisory lock; that of `locks`, which tells who holds one by trying to take it.
-from stopsearch.store.locks import _BATCH_SPACE
+from stopsearch.store.locks import BATCH_SPACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def _batches(connection: Connection, which: str) -> list[BatchFigures]:
             )
         FROM (SELECT * FROM ingest_batch WHERE {which}) AS batch ORDER BY batch.id
         """,  # nosec B608: made of our own words only
-        {"space": _BATCH_SPACE},
+        {"space": BATCH_SPACE},
     )
     return [
         BatchFigures(
