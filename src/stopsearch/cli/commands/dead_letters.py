@@ -22,7 +22,7 @@ app = typer.Typer(help="Rejected records, and why; replay them.", no_args_is_hel
 
 Force = Annotated[str | None, typer.Option("--force", "-f", metavar="FORCE", help="Only of this police force.")]
 InMonth = Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Only of this month.")]
-Rule = Annotated[str | None, typer.Option("--rule", help="Only those that broke this rule.")]
+Rule = Annotated[str | None, typer.Option("--rule", metavar="RULE", help="Only those that broke this rule.")]
 Ids = Annotated[
     list[int], typer.Argument(metavar="ID...", help="Their numbers, as 'list' shows them.", show_default=False)
 ]
@@ -36,7 +36,7 @@ def list_(
     state: Annotated[
         LetterState | None, typer.Option("--state", help="Only in this state. Without it: the open ones.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """

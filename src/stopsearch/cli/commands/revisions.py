@@ -33,7 +33,7 @@ def list_(
     only_changes: Annotated[
         bool, typer.Option("--changes", help="Leave out the first revision of each force-month.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the latest.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the latest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """

@@ -56,9 +56,9 @@ def show_status(found: Status) -> None:
         *(("running", _batch(batch)) for batch in found.running if batch != found.last_batch),
         ("dead letters", _letters(found)),
         (
-            "last 30 days",
-            ", ".join(f"{count:,} revisions by {cause}" for cause, count in found.revisions_by_cause.items() if count)
-            or "no revision",
+            "new revisions",
+            ", ".join(f"{count:,} by {cause}" for cause, count in found.revisions_by_cause.items() if count)
+            or "none in 30 days",
         ),
         *(("call budget", f"{safe(b.upstream)}: {_budget(b.ahead_s)}") for b in found.call_budgets),
         ("snapshot", found.snapshot),

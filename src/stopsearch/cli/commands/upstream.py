@@ -29,13 +29,15 @@ def serve(
         list[str],
         typer.Argument(metavar="PATH...", help="Zips, CSV files, stored answers of the API, or folders of these."),
     ],
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 is any free one.")] = 8765,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 is any free one.")
+    ] = 8765,
     no_limit: Annotated[
         bool, typer.Option("--no-limit", help="Do without the publisher's limit of 15 requests a second.")
     ] = False,
     latency_ms: Annotated[
-        float, typer.Option("--latency-ms", min=0, help="Milliseconds that every answer takes at least.")
+        float, typer.Option("--latency-ms", metavar="MS", min=0, help="Milliseconds that every answer takes at least.")
     ] = 0,
     newest: Annotated[
         str | None, typer.Option("--newest", metavar="YYYY-MM", help="The newest month; later ones are held back.")

@@ -1,0 +1,76 @@
+"""
+Whatever goes wrong is one line with its remedy, and an exit code that tells the kind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stopsearch.cli.app import run
+from stopsearch.cli.failures import tell_failure
+from stopsearch.domain.errors import ConfigError, MonthRefused, SourceUnavailable, StoreUnavailable, UnknownForce
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnknownForce("No x.", remedy="Try y."), 2),
+        (ConfigError("No x.", remedy="Try y."), 3),
+        (SourceUnavailable("No x.", remedy="Try y."), 4),
+        (MonthRefused("No x.", remedy="Try y."), 5),
+        (StoreUnavailable("No x.", remedy="Try y."), 6),
+        (ExceptionGroup("tasks", [ExceptionGroup("more", [StoreUnavailable("No\n x.", remedy="Try y.")])]), 6),
+    ],
+)
+def test_known_trouble(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell_failure(error, debug=False) == code
+    assert capsys.readouterr().err == "error: No x. Try y.\n"
+
+
+def test_lost_database_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell_failure(psycopg.OperationalError("server closed\nthe connection"), debug=False) == 6
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "server closed the connection" in told
+
+
+def test_fault_of_ours_is_short_and_its_traceback_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell_failure(KeyError("a"), debug=False) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+    [log] = Path.home().rglob("crashes.log")
+    assert str(log) in told
+    assert "KeyError: 'a'" in log.read_text()
+
+
+def test_traceback_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "ingest", "--force", "DURHAM"]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert told.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "--sauce", "api"],
+        ["ingest", "--source", "fax"],
+        ["db", "shake"],
+        ["revisions", "show", "durham"],
+        ["dead-letters", "show", "one"],
+        ["dead-letters", "list", "--limit", "0"],
+    ],
+)
+def test_misspelt_call_is_one_line_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    assert "--help" in told.err
