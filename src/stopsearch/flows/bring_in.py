@@ -28,8 +28,9 @@ from stopsearch.domain.errors import (
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import MonthState, RunStatus, Shape, Source
 from stopsearch.flows.prepare_edition import Prepared, RefusalLimits, Stopwatch, prepare_edition
-from stopsearch.flows.runs import Job, RunReport, Unwatched, Watcher
+from stopsearch.flows.runs import Job, RunReport, Unwatched, Watcher, report_run
 from stopsearch.flows.write_prepared import write_prepared
+from stopsearch.flows.writers import Writers
 from stopsearch.store.bodies import compress, read_body
 from stopsearch.store.database import Database
 from stopsearch.store.edition import KeptBody
@@ -37,7 +38,6 @@ from stopsearch.store.forces import force_code
 from stopsearch.store.ledger import (
     RunOutcome,
     begin_run,
-    commit_without_waiting,
     finish_run,
     keep_fetched,
     unfinished_fetch,
@@ -45,8 +45,6 @@ from stopsearch.store.ledger import (
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
-from stopsearch.store.streets import StreetBook
-from stopsearch.telemetry.events import Event
 
 _T = TypeVar("_T")
 log = structlog.get_logger()
@@ -54,6 +52,7 @@ log = structlog.get_logger()
 # A body that a killed run left is used by the next one while it is younger than this: older, it is fetched again.
 _UNFINISHED_FOR = timedelta(hours=24)
 _BUSY_TRIES = 3
+_WRITERS = 2
 _BUSY_WAIT_S = 2.0
 
 
@@ -84,13 +83,9 @@ class BringIn:
         self._watcher = watcher or Unwatched()
         self._stopping = stopping or asyncio.Event()
         self._desk = _Desk(database)  # locks, looks and ledger
-        # A run's commit does not wait for the disk; the batch's end does, and takes all runs before it along. Should
-        # the machine lose power between, whole runs of the last second are missing, and are due again.
-        self._writer = database.connect(autocommit=True)
-        commit_without_waiting(self._writer)
-        self._streets = StreetBook()
+        self._writers = Writers(database, _WRITERS)
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._storing = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._storing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="store")
 
     def __enter__(self) -> BringIn:
         return self
@@ -98,7 +93,7 @@ class BringIn:
     def __exit__(self, *_: object) -> None:
         self._preparing.shutdown(cancel_futures=True)
         self._storing.shutdown()
-        self._writer.close()
+        self._writers.close()
         self._desk.close()
 
     async def bring_in(self, jobs: Iterable[Job]) -> list[RunReport]:
@@ -226,9 +221,11 @@ class BringIn:
     def _store(
         self, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int, watch: Stopwatch
     ) -> RunOutcome:
-        with watch.stage("store"), self._writer.transaction():
-            outcome = write_prepared(self._writer, published, prepared, held, run_id=run_id, streets=self._streets)
-            finish_run(self._writer, run_id, outcome, durations_s=watch.seconds, at=_now())
+        with self._writers.lend() as writer, watch.stage("store"), writer.connection.transaction():
+            outcome = write_prepared(
+                writer.connection, published, prepared, held, run_id=run_id, streets=writer.streets
+            )
+            finish_run(writer.connection, run_id, outcome, durations_s=watch.seconds, at=_now())
         return outcome
 
     async def _unfinished(self, job: Job, code: int) -> PublishedMonth | None:
@@ -294,24 +291,8 @@ class BringIn:
             raise store_gone(error) from error
 
     def _report(self, job: Job, outcome: RunOutcome, watch: Stopwatch) -> RunReport:
-        log.info(
-            Event.RUN_FINISHED,
-            status=outcome.status,
-            source=job.source,
-            revision=outcome.revision,
-            received=outcome.received,
-            stored=outcome.stored,
-            rejected=outcome.rejected,
-            added=outcome.added,
-            withdrawn=outcome.withdrawn,
-            mended=outcome.mended,
-            rejected_by_rule=outcome.rejected_by_rule,
-            error_kind=outcome.error_kind,
-            duration_s=round(sum(watch.seconds.values()), 3),
-            stages={stage: round(seconds, 4) for stage, seconds in watch.seconds.items()},
-        )
-        return RunReport(
-            force=job.force, month=job.month, source=job.source, outcome=outcome, durations_s=dict(watch.seconds)
+        return report_run(
+            force=job.force, month=job.month, source=job.source, outcome=outcome, durations_s=watch.seconds
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
+import structlog
 from psycopg import Connection
 
 from stopsearch.clean.identity import identify
@@ -21,10 +22,11 @@ from stopsearch.domain.states import Cause, LetterState, RunStatus, Source, Stan
 from stopsearch.flows.batches import Batch, Trigger, as_asked
 from stopsearch.flows.plan import Wanted
 from stopsearch.flows.prepare_edition import RefusalLimits, Stopwatch, build_edition, decode
-from stopsearch.flows.runs import RunReport
+from stopsearch.flows.runs import RunReport, report_run
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
 from stopsearch.store.edition import Edition, LetterDraft
+from stopsearch.store.forces import force_code
 from stopsearch.store.kept_editions import KeptEdition, current_editions, editions_of, made_by_batch, read_edition
 from stopsearch.store.ledger import RunOutcome, begin_run, finish_run
 from stopsearch.store.letters import DeadLetter, count_attempt, find_letters, mark_replayed
@@ -231,23 +233,33 @@ class _Rebuild:
         Rebuild it, and say in the ledger how that ended.
         """
         kept = self._kept
-        held = look(self._connection, kept.force, kept.month)
+        code = force_code(self._connection, kept.force)
         run_id = begin_run(
             self._connection,
             batch_id=batch_id,
-            force_code=held.force_code,
+            force_code=code,
             month=kept.month,
             source=Source.KEPT,
             at=_now(),
         )
-        try:
-            with locked_month(self._connection, held.force_code, kept.month):
-                outcome = self._rebuild(look(self._connection, kept.force, kept.month), run_id)
-        except StopSearchError as error:
-            outcome = _failed(error)
-        if outcome.status is not RunStatus.REVISED:
-            finish_run(self._connection, run_id, outcome, durations_s=self._watch.seconds, at=_now())
-        return _report(kept, outcome, self._watch.seconds)
+        with structlog.contextvars.bound_contextvars(force=kept.force, month=str(kept.month), run_id=run_id):
+            try:
+                with locked_month(self._connection, code, kept.month):
+                    if self._cause is not Cause.REVERT:
+                        self._kept = self._current()
+                    outcome = self._rebuild(look(self._connection, kept.force, kept.month), run_id)
+            except StopSearchError as error:
+                outcome = _failed(error)
+            if outcome.status is not RunStatus.REVISED:
+                finish_run(self._connection, run_id, outcome, durations_s=self._watch.seconds, at=_now())
+            return _report(kept, outcome, self._watch.seconds)
+
+    def _current(self) -> KeptEdition:
+        """
+        Give the edition that is current now: another may have become so since this force-month was chosen.
+        """
+        editions = editions_of(self._connection, self._kept.force, self._kept.month)
+        return next(edition for edition in editions if edition.is_current)
 
     def _rebuild(self, held: Held, run_id: int) -> RunOutcome:
         kept = self._kept
@@ -383,8 +395,8 @@ def _failed(error: StopSearchError) -> RunOutcome:
 
 
 def _report(edition: KeptEdition, outcome: RunOutcome, durations_s: dict[str, float]) -> RunReport:
-    return RunReport(
-        force=edition.force, month=edition.month, source=Source.KEPT, outcome=outcome, durations_s=dict(durations_s)
+    return report_run(
+        force=edition.force, month=edition.month, source=Source.KEPT, outcome=outcome, durations_s=durations_s
     )
 
 
