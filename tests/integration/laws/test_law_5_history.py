@@ -191,7 +191,7 @@ def test_law_5_history_a_change_of_our_rules_is_a_revision_of_its_own(
         letters = connection.execute("SELECT state FROM dead_letter").fetchall()
     assert flags == [(2, True)]
     assert restated == (False,)  # the publisher changed nothing
-    assert letters == [("superseded",)]
+    assert letters == [("replayed",)]
     assert breaches_of(database) == {}
     [again] = reprocess(database, settings_for(), Wanted(), trigger=TRIGGER).runs
     assert again.outcome.status is RunStatus.UNCHANGED
