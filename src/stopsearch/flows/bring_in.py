@@ -181,7 +181,7 @@ class BringIn:
     async def _bring_one_in(self, job: Job, code: int, run_id: int, watch: Stopwatch) -> RunOutcome:
         held = await self._ask(lambda desk: look(desk, job.force, job.month))
         with watch.stage("fetch"):
-            unfinished = await self._unfinished(job, code)
+            unfinished = await self._unfinished(job, code, run_id)
             published = unfinished if unfinished is not None else await self._unless_stopping(job.fetch())
         body = await self._keep(published, run_id, watch) if published.source is Source.API else None
         loop = asyncio.get_running_loop()
@@ -228,13 +228,14 @@ class BringIn:
             finish_run(writer.connection, run_id, outcome, durations_s=watch.seconds, at=_now())
         return outcome
 
-    async def _unfinished(self, job: Job, code: int) -> PublishedMonth | None:
+    async def _unfinished(self, job: Job, code: int, run_id: int) -> PublishedMonth | None:
         """
         Give what an earlier run fetched and could not use, so that nothing is downloaded twice.
         """
         if job.source is not Source.API:
             return None
-        left = await self._ask(lambda desk: unfinished_fetch(desk, code, job.month, since=_now() - _UNFINISHED_FOR))
+        since = _now() - _UNFINISHED_FOR
+        left = await self._ask(lambda desk: unfinished_fetch(desk, code, job.month, before_run=run_id, since=since))
         if left is None:
             return None
         digest, fetched_at, origin = left

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from stopsearch.domain.errors import SourceShapeChanged
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, RunStatus, Source
 from stopsearch.store.bodies import keep_body
@@ -136,23 +137,31 @@ def commit_without_waiting(connection: Connection) -> None:
 
 
 def unfinished_fetch(
-    connection: Connection, force_code: int, month: Month, *, since: datetime
+    connection: Connection, force_code: int, month: Month, *, before_run: int, since: datetime
 ) -> tuple[bytes, datetime, str] | None:
     """
-    Give what the last run of a force-month fetched, where it was cut short before it could use it.
+    Give what the last run of a force-month fetched, where it was cut short or failed before it could use it.
+
+    A body that is itself at fault is no use to anybody: it is asked for again.
+
+    Args:
+        before_run: The run that asks, and so is not the last one.
+        since: Fetched earlier than this, a body is too old to be used.
 
     Returns:
         The body's digest, when it was fetched, and its address; None where there is nothing, or only older.
     """
     row = connection.execute(
         """
-        SELECT status, body_digest, fetched_at, origin FROM ingest_run
-        WHERE force_code = %s AND month = %s AND source = 'api'
+        SELECT status, body_digest, fetched_at, origin, error_kind FROM ingest_run
+        WHERE force_code = %s AND month = %s AND source = 'api' AND id < %s
         ORDER BY id DESC LIMIT 1
         """,
-        [force_code, month.first_day],
+        [force_code, month.first_day, before_run],
     ).fetchone()
     if row is None or row[0] not in ("running", "cancelled", "failed") or row[1] is None or row[2] < since:
+        return None
+    if row[4] == SourceShapeChanged.kind:
         return None
     return row[1], row[2], row[3]
 
