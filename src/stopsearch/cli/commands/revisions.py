@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -149,6 +150,8 @@ def revert(
         f"{target[0]} {target[1]} go back to {f'revision {to}' if to else 'what was served before'}" if target else ""
     )
     if not yes:
+        if not sys.stdin.isatty():
+            raise RequestError("Nobody is there to confirm it.", remedy="Add --yes where it is meant.")
         what = what or f"all that batch {batch} brought in be taken back"
         typer.confirm(f"Shall {what}?", abort=True, err=True)
     from stopsearch.cli.rebuilt import show_rebuilt

@@ -1,0 +1,89 @@
+"""
+The program `stopsearch` as a user calls it: a process of its own, with an environment of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_PATIENCE_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """
+    How a call ended: its exit code, and what it wrote to standard output and standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[Any]:
+        """
+        Read standard output as JSON, one object a line.
+        """
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """
+    Calls of the program, all in one folder and with the same settings.
+    """
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)  # by their variables, without STOPSEARCH_
+
+    @property
+    def data_dir(self) -> Path:
+        """
+        Give the folder of the embedded database.
+        """
+        return self.folder / "data"
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """
+        Start a call; `settings` are more of them, for this call.
+        """
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STOPSEARCH_", "PG", "XDG_"))}
+        given = {"DATA_DIR": str(self.data_dir), **self.settings, **settings}
+        return subprocess.Popen(
+            [sys.executable, "-m", "stopsearch", *arguments],
+            cwd=self.folder,
+            env={**kept, "HOME": str(self.folder), **{f"STOPSEARCH_{name}": value for name, value in given.items()}},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+
+    def __call__(self, *arguments: str, expect: int | Sequence[int] = 0, **settings: str) -> Ended:
+        """
+        Call it, and see that its exit code is one of those expected.
+        """
+        ended = end(self.start(*arguments, **settings))
+        assert ended.code in ([expect] if isinstance(expect, int) else expect), (arguments, ended)
+        return ended
+
+
+def end(process: subprocess.Popen[str]) -> Ended:
+    """
+    Wait for the end of a call.
+    """
+    try:
+        out, err = process.communicate(timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        raise
+    return Ended(code=process.returncode, out=out, err=err)
