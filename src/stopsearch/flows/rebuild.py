@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import polars as pl
 import structlog
 from psycopg import Connection
 
@@ -335,7 +334,7 @@ def keep_dismissed(edition: Edition, dismissed: list[DeadLetter]) -> Edition:
     Leave the records rejected that somebody has dismissed, whatever today's rules say of them.
     """
     numbers = {letter.record_number: letter for letter in dismissed}
-    stays = ~edition.accepted["record_number"].is_in(pl.Series(list(numbers), dtype=pl.UInt32))
+    stays = ~edition.accepted["record_number"].is_in(list(numbers))
     drafts = {draft.record_number: draft for draft in edition.letters}
     for number, letter in numbers.items():
         drafts[number] = LetterDraft(
