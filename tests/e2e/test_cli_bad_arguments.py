@@ -76,7 +76,7 @@ def test_file_that_is_no_archive(tmp_path: Path, database_url: str) -> None:
 
 def test_upstream_out_of_reach(tmp_path: Path, database_url: str) -> None:
     settings = {"DATABASE_URL": database_url, "UPSTREAM_URL": "http://127.0.0.1:9/api", "RETRY_ATTEMPTS": "1"}
-    ended = CommandLine(folder=tmp_path, settings=settings)("ingest", expect=4)
+    ended = CommandLine(folder=tmp_path, settings=settings).look("ingest", expect=4)
     assert "STOPSEARCH_UPSTREAM_URL" in ended.err
     assert ended.err.count("\n") == 1
 

@@ -47,7 +47,7 @@ def held(stopsearch: CommandLine) -> set[tuple[str, str]]:
     """
     Tell which force-months are held.
     """
-    cells = stopsearch("coverage", "--json").objects
+    cells = stopsearch.look("coverage", "--json").objects
     return {(cell["force"], cell["month"]) for cell in cells if cell["state"] == "held"}
 
 
@@ -59,15 +59,15 @@ def asked(upstream: RunningStandin) -> list[int]:
 
 
 def test_brings_in_what_is_due_and_nothing_else(stopsearch: CommandLine, upstream: RunningStandin) -> None:
-    planned = stopsearch("plan", "--json").objects
+    planned = stopsearch.look("plan", "--json").objects
     assert {(due["force"], due["month"]) for due in planned} == ALL
     assert {due["reason"] for due in planned} == {"listed, not held"}
 
-    assert "9 force-months due" in stopsearch("ingest", "--dry-run").out
+    assert "9 force-months due" in stopsearch.look("ingest", "--dry-run").out
     assert asked(upstream) == [0] * 9
     assert held(stopsearch) == set()
 
-    [some] = stopsearch("ingest", "--json", "--from", "2023-07", FORCES="durham,kent").objects
+    [some] = stopsearch.look("ingest", "--json", "--from", "2023-07", FORCES="durham,kent").objects
     assert {(run["force"], run["month"]) for run in some["runs"]} == {("durham", "2023-07"), ("kent", "2023-07")}
 
     rest = stopsearch("ingest")
@@ -75,7 +75,7 @@ def test_brings_in_what_is_due_and_nothing_else(stopsearch: CommandLine, upstrea
     assert asked(upstream) == [1] * 9
     assert held(stopsearch) == ALL
 
-    again = stopsearch("ingest")
+    again = stopsearch.look("ingest")
     assert "Nothing is due" in again.out
     assert asked(upstream) == [1] * 9
 
@@ -87,9 +87,9 @@ def test_what_failed_is_told_and_due_again(stopsearch: CommandLine, upstream: Ru
     assert "kent 2023-06" in ended.err
     assert held(stopsearch) == ALL - {("kent", "2023-06")}
     upstream.faults.clear()
-    [due] = stopsearch("plan", "--json").objects
+    [due] = stopsearch.look("plan", "--json").objects
     assert (due["force"], due["month"], due["reason"]) == ("kent", "2023-06", "failed before")
-    stopsearch("ingest")
+    stopsearch.look("ingest")
     assert held(stopsearch) == ALL
 
 
@@ -108,14 +108,14 @@ def test_interrupt_ends_cleanly_and_the_next_call_goes_on(tmp_path: Path) -> Non
         assert ended.code == 130, ended
         assert "Run the same again" in ended.out
         assert "Traceback" not in ended.err
-        assert stopsearch("db", "status", "--json").objects[0]["is_running"] is False
-        [status] = stopsearch("status", "--json").objects
+        assert stopsearch.look("db", "status", "--json").objects[0]["is_running"] is False
+        [status] = stopsearch.look("status", "--json").objects
         done = status["force_months"]["held"]
         assert 1 <= done < 9
         assert status["last_batch"]["status"] == "cancelled"
 
-        stopsearch("ingest", REQUESTS_IN_FLIGHT="8")
-        assert stopsearch("status", "--json").objects[0]["force_months"]["held"] == 9
+        stopsearch.look("ingest", REQUESTS_IN_FLIGHT="8")
+        assert stopsearch.look("status", "--json").objects[0]["force_months"]["held"] == 9
         assert sum(asked(upstream)) <= 10, "only the one that was on its way is asked for twice"
 
 
@@ -127,13 +127,13 @@ def test_archive_goes_on_past_a_member_that_is_refused(tmp_path: Path, stopsearc
     with zipfile.ZipFile(archive, "a") as more:
         more.writestr("../" + member_name("kent", "2020-12"), sample_month("kent", "2020-12"))
     nowhere = "http://127.0.0.1:9/api"
-    assert "2020-01" in stopsearch("ingest", str(archive), "--dry-run", expect=(0, 7), UPSTREAM_URL=nowhere).out
+    assert "2020-01" in stopsearch.look("ingest", str(archive), "--dry-run", expect=(0, 7), UPSTREAM_URL=nowhere).out
     assert held(stopsearch) == set()
-    ended = stopsearch("ingest", str(archive), expect=7, UPSTREAM_URL=nowhere)
+    ended = stopsearch.look("ingest", str(archive), expect=7, UPSTREAM_URL=nowhere)
     assert "refused by name" in ended.out
     assert "kent" in ended.out
     assert held(stopsearch) == {("durham", "2020-01")}
-    earlier = stopsearch("ingest", str(archive), "--published", "2019-01-01", "--json", expect=7).objects[0]
+    earlier = stopsearch.look("ingest", str(archive), "--published", "2019-01-01", "--json", expect=7).objects[0]
     assert [run["status"] for run in earlier["runs"]] == ["unchanged"]
 
 
@@ -141,23 +141,23 @@ def test_rejected_record_can_be_looked_at_and_dismissed(tmp_path: Path, database
     odd = [*records("durham", "2023-07"), make_api_record(gender="Unheard of")]
     with running_standin({("durham", "2023-07"): odd}) as upstream:
         stopsearch = CommandLine(folder=tmp_path, settings={"DATABASE_URL": database_url, "UPSTREAM_URL": upstream.url})
-        ended = stopsearch("ingest")
+        ended = stopsearch.look("ingest")
         assert "dead-letters list" in ended.out
-    [letter] = stopsearch("dead-letters", "list", "--json").objects
+    [letter] = stopsearch.look("dead-letters", "list", "--json").objects
     assert letter["raw"]["gender"] == "Unheard of"
     number = str(letter["id"])
-    shown = stopsearch("dead-letters", "show", number).out
+    shown = stopsearch.look("dead-letters", "show", number).out
     assert "Unheard of" in shown
-    [replayed] = stopsearch("dead-letters", "replay", number, "--json").objects
+    [replayed] = stopsearch.look("dead-letters", "replay", number, "--json").objects
     assert (replayed["replayed"], replayed["still_rejected"]) == (0, 1)
-    assert "--reason" in stopsearch("dead-letters", "dismiss", number, expect=2).err
-    stopsearch("dead-letters", "dismiss", number, "--reason", "not a gender")
-    assert stopsearch("dead-letters", "list", "--json").objects == []
+    assert "--reason" in stopsearch.look("dead-letters", "dismiss", number, expect=2).err
+    stopsearch.look("dead-letters", "dismiss", number, "--reason", "not a gender")
+    assert stopsearch.look("dead-letters", "list", "--json").objects == []
 
 
 def test_outside_database_is_migrated_only_when_asked(tmp_path: Path, blank_database_url: str) -> None:
     stopsearch = CommandLine(folder=tmp_path, settings={"DATABASE_URL": blank_database_url})
     ended = stopsearch("coverage", expect=6)
     assert ended.err == "error: The database has no stopsearch schema yet. Run 'stopsearch db migrate'.\n"
-    assert "newest" in stopsearch("db", "migrate").out
-    assert "Nothing is known yet" in stopsearch("coverage").out
+    assert "newest" in stopsearch.look("db", "migrate").out
+    assert "Nothing is known yet" in stopsearch.look("coverage").out

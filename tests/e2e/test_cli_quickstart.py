@@ -63,15 +63,15 @@ def test_says_what_it_did_and_that_it_adds_up(first: Ended) -> None:
 
 
 def test_second_call_says_unchanged_and_writes_nothing(server: None, stopsearch: CommandLine) -> None:
-    [before] = stopsearch("status", "--json").objects
+    [before] = stopsearch.look("status", "--json").objects
     assert "Unchanged" in stopsearch("quickstart").out
-    [after] = stopsearch("status", "--json").objects
+    [after] = stopsearch.look("status", "--json").objects
     for figure in ("snapshot", "stops_total", "force_months", "revisions_by_cause"):
         assert after[figure] == before[figure]
 
 
 def test_coverage_is_one_object_a_force_month(server: None, stopsearch: CommandLine) -> None:
-    cells = stopsearch("coverage", "--json", "--to", "2020-12").objects
+    cells = stopsearch.look("coverage", "--json", "--to", "2020-12").objects
     by_pair = {(cell["force"], cell["month"]): cell for cell in cells}
     assert len(by_pair) == len(cells)
     for pair, body in sample_members("2021-11").items():
@@ -85,21 +85,21 @@ def test_coverage_is_one_object_a_force_month(server: None, stopsearch: CommandL
 
 
 def test_coverage_for_people_has_a_glyph_for_each(server: None, stopsearch: CommandLine) -> None:
-    ended = stopsearch("coverage", "--force", "durham,gwent", "--from", "2020-01", "--to", "2020-12")
+    ended = stopsearch.look("coverage", "--force", "durham,gwent", "--from", "2020-01", "--to", "2020-12")
     lines = ended.out.splitlines()
     assert lines[2].startswith("durham ▲▲")
     assert len(lines[3]) == len("durham ") + 12
 
 
 def test_export_gives_every_stop_once(server: None, stopsearch: CommandLine) -> None:
-    ended = stopsearch("export", "--force", "durham", "--format", "csv")
+    ended = stopsearch.look("export", "--force", "durham", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(ended.out)))
     assert len({row["id"] for row in rows}) == len(rows)
     assert len(rows) == sum(
         len(csv_rows(b)) for (force, _), b in sample_members("2021-11").items() if force == "durham"
     )
     file = stopsearch.folder / "stops.ndjson"
-    report = stopsearch("export", "--force", "durham", "--format", "ndjson", "--output", str(file), "--json")
+    report = stopsearch.look("export", "--force", "durham", "--format", "ndjson", "--output", str(file), "--json")
     assert json.loads(report.err.splitlines()[-1])["rows"] == len(rows) == len(file.read_text().splitlines())
 
 
@@ -115,31 +115,31 @@ def test_export_ends_quietly_when_nobody_reads_on(server: None, stopsearch: Comm
 
 
 def test_revisions_can_be_compared_and_taken_back(server: None, stopsearch: CommandLine) -> None:
-    [diff] = stopsearch("revisions", "diff", "durham", "2020-02", "1", "2", "--json").objects
+    [diff] = stopsearch.look("revisions", "diff", "durham", "2020-02", "1", "2", "--json").objects
     assert [(change["field"], change["records"]) for change in diff["changes"]["by_field"]] == [("outcome", 85)]
-    unconfirmed = stopsearch("revisions", "revert", "durham", "2020-02", expect=2)
+    unconfirmed = stopsearch.look("revisions", "revert", "durham", "2020-02", expect=2)
     assert "--yes" in unconfirmed.err
-    [taken_back] = stopsearch("revisions", "revert", "durham", "2020-02", "--yes", "--json").objects
+    [taken_back] = stopsearch.look("revisions", "revert", "durham", "2020-02", "--yes", "--json").objects
     assert [run["revision"] for run in taken_back["runs"]] == [3]
-    [current] = stopsearch("revisions", "show", "durham", "2020-02", "--json").objects
-    [original] = stopsearch("revisions", "show", "durham", "2020-02", "1", "--json").objects
+    [current] = stopsearch.look("revisions", "show", "durham", "2020-02", "--json").objects
+    [original] = stopsearch.look("revisions", "show", "durham", "2020-02", "1", "--json").objects
     assert (current["cause"], current["content_digest"]) == ("revert", original["content_digest"])
 
 
 def test_last_command_stops_the_server_and_a_killed_one_leaves_it(first: Ended, stopsearch: CommandLine) -> None:
-    [status] = stopsearch("db", "status", "--json").objects
+    [status] = stopsearch.look("db", "status", "--json").objects
     assert not status["is_running"]
-    assert stopsearch("db", "stop").out == "No embedded server is running.\n"
+    assert stopsearch.look("db", "stop").out == "No embedded server is running.\n"
     process = stopsearch.start("db", "shell", "--", "-c", "SELECT 'here'", "-c", "SELECT pg_sleep(60)")
     assert process.stdout
     while "here" not in process.stdout.readline():
         pass
     os.killpg(process.pid, 9)
     process.communicate()
-    [status] = stopsearch("db", "status", "--json").objects
+    [status] = stopsearch.look("db", "status", "--json").objects
     assert status["is_running"]
-    assert stopsearch("db", "stop").out == "The embedded server was stopped.\n"
+    assert stopsearch.look("db", "stop").out == "The embedded server was stopped.\n"
 
 
 def test_doctor_finds_nothing_wrong(server: None, stopsearch: CommandLine) -> None:
-    assert stopsearch("doctor").out.endswith("Nothing is wrong.\n")
+    assert stopsearch.look("doctor").out.endswith("Nothing is wrong.\n")
