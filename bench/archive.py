@@ -75,7 +75,17 @@ def run(server: BenchServer, data_dir: Path, data: RealData, sizes: Sizes) -> Pa
         name="archive",
         title=f"Archive end to end: {one['members']:,} force-months, {one['rows']:,} records, {len(rounds)} rounds",
         rounds=rounds,
-        columns=("forces", "months", "records", "rows/s", "seconds", "client CPU s", "server CPU s", "peak MB"),
+        columns=(
+            "forces",
+            "months",
+            "records",
+            "rows/s",
+            "seconds",
+            "client CPU s",
+            "server CPU s",
+            "others' CPU s",
+            "peak MB",
+        ),
         lines=[
             (
                 str(one["forces"]),
@@ -84,7 +94,7 @@ def run(server: BenchServer, data_dir: Path, data: RealData, sizes: Sizes) -> Pa
                 f"{median([found['rows'] / found['seconds'] for found in rounds]):,.0f}",
                 *(
                     f"{median([found[key] for found in rounds]):.1f}"
-                    for key in ("seconds", "client_cpu_s", "server_cpu_s", "peak_rss_mb")
+                    for key in ("seconds", "client_cpu_s", "server_cpu_s", "others_cpu_s", "peak_rss_mb")
                 ),
             )
         ],

@@ -61,6 +61,8 @@ def run_case(function: str, **arguments: Any) -> dict[str, Any]:
 class Measured(dict[str, float]):
     """
     What the block under `measured` took: seconds, processor seconds by side, megabytes.
+
+    `others_cpu_s` is what the machine spent meanwhile on neither side: where it is much, the figures are no figures.
     """
 
 
@@ -75,12 +77,23 @@ def measured(connection: Connection | None) -> Iterator[Measured]:
     server = _postmaster(connection) if connection is not None else None
     found = Measured(rss_before_mb=_peak_rss_mb())
     server_cpu = _family_cpu_s(server) if server else 0.0
-    own, started = _own_cpu_s(), time.perf_counter()
+    whole, own, started = _machine_cpu_s(), _own_cpu_s(), time.perf_counter()
     yield found
     found["seconds"] = time.perf_counter() - started
     found["client_cpu_s"] = _own_cpu_s() - own
     found["server_cpu_s"] = _family_cpu_s(server) - server_cpu if server else 0.0
+    found["others_cpu_s"] = max(_machine_cpu_s() - whole - found["client_cpu_s"] - found["server_cpu_s"], 0.0)
     found["peak_rss_mb"] = _peak_rss_mb()
+
+
+def _machine_cpu_s() -> float:
+    """
+    Give the processor seconds that the whole machine has spent on anything.
+    """
+    user, nice, system, _idle, _wait, irq, soft_irq, stolen = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + irq + soft_irq + stolen) / _TICKS
 
 
 def _own_cpu_s() -> float:

@@ -72,6 +72,7 @@ def run(server: BenchServer, data_dir: Path, paths: list[str], sizes: Sizes) -> 
             "stopsearch's rate over it",
             "client CPU s",
             "server CPU s",
+            "others' CPU s",
             "peak MB",
             "of it before",
         ),
@@ -96,6 +97,7 @@ def _line(name: str, rounds: list[dict[str, dict[str, Any]]]) -> tuple[str, ...]
         against,
         f"{of('client_cpu_s'):.2f}",
         f"{of('server_cpu_s'):.2f}",
+        f"{of('others_cpu_s'):.2f}",
         f"{of('peak_rss_mb'):.0f}",
         f"{of('rss_before_mb'):.0f}",
     )
