@@ -19,6 +19,7 @@ import structlog
 from psycopg import Connection
 
 from stopsearch.domain.errors import (
+    BodyGone,
     MonthNotPublished,
     MonthRefused,
     RunAlreadyActive,
@@ -45,6 +46,7 @@ from stopsearch.store.ledger import (
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
+from stopsearch.telemetry.events import Event
 
 _T = TypeVar("_T")
 log = structlog.get_logger()
@@ -153,8 +155,6 @@ class BringIn:
                 structlog.contextvars.bind_contextvars(run_id=run_id)
                 self._watcher.run_started(job)
                 outcome = await self._bring_one_in(job, code, run_id, watch)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                raise store_gone(error) from error
             except StopSearchError as error:
                 outcome = await self._note_trouble(job, code, run_id, error, watch)
             except _Stopped:
@@ -163,7 +163,9 @@ class BringIn:
                 )
                 await self._finish(run_id, outcome, watch)
             except Exception as error:  # one force-month must never harm the others, whatever is wrong with it
-                log.exception("run_broke")
+                if is_store_gone(error):
+                    raise store_gone(error) from error
+                log.exception(Event.RUN_BROKE)
                 outcome = await self._note_trouble(job, code, run_id, _unexpected(error), watch)
             finally:
                 structlog.contextvars.unbind_contextvars("run_id")
@@ -239,7 +241,10 @@ class BringIn:
         if left is None:
             return None
         digest, fetched_at, origin = left
-        body, kept = await self._ask(lambda desk: read_body(desk, digest))
+        try:
+            body, kept = await self._ask(lambda desk: read_body(desk, digest))
+        except BodyGone:  # pruned since: it is fetched again
+            return None
         return PublishedMonth(
             force=job.force,
             month=job.month,
@@ -288,8 +293,10 @@ class BringIn:
     async def _ask(self, question: Callable[[Connection], _T]) -> _T:
         try:
             return await asyncio.to_thread(self._desk.call, question)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise store_gone(error) from error
+        except psycopg.Error as error:
+            if is_store_gone(error):
+                raise store_gone(error) from error
+            raise
 
     def _report(self, job: Job, outcome: RunOutcome, watch: Stopwatch) -> RunReport:
         return report_run(
@@ -333,6 +340,19 @@ def _unexpected(error: Exception) -> StopSearchError:
         f"Something that should not happen: {type(error).__name__}: {error}.",
         remedy="The last revision stays. Please report it, with the force and the month.",
     )
+
+
+def is_store_gone(error: Exception) -> bool:
+    """
+    Tell a database that went away, shut down or has no room from one that refused a single statement.
+
+    A lost connection has no code of the server's; classes 08, 53 and 57P are connection trouble, no resources, and an
+    operator's intervention. https://www.postgresql.org/docs/current/errcodes-appendix.html
+    """
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    code = error.sqlstate if isinstance(error, psycopg.OperationalError) else ""
+    return code is None or code.startswith(("08", "53", "57P"))
 
 
 def store_gone(error: Exception) -> StoreUnavailable:

@@ -15,6 +15,7 @@ class Event(StrEnum):
     """
 
     RUN_FINISHED = "run_finished"  # status revision received stored rejected added withdrawn mended duration_s stages
+    RUN_BROKE = "run_broke"  # no field but the traceback: a fault of ours, to be reported
     BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
     REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
     BREAKER_OPENED = "breaker_opened"  # failures pause_s
