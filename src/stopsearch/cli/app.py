@@ -23,7 +23,7 @@ app = typer.Typer(
     name="stopsearch",
     no_args_is_help=True,
     # Boxes and colours for people; plain lines where nobody looks.
-    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    rich_markup_mode="markdown" if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )

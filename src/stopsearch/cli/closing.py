@@ -18,14 +18,14 @@ from stopsearch.flows.runs import RunReport
 _SHOWN = 20  # failures and refusals that are told one by one; the ledger has them all
 
 _MEANINGS = {
-    RunStatus.REVISED: ("green", "stored as a new revision"),
-    RunStatus.UNCHANGED: ("", "held already, nothing to write"),
-    RunStatus.HISTORIC: ("", "older than what is held: kept as history"),
-    RunStatus.EMPTY: ("yellow", "listed, but came without a record: not zero stops"),
-    RunStatus.BUSY: ("yellow", "another process is bringing it in"),
-    RunStatus.FAILED: ("red", "could not be brought in"),
-    RunStatus.REFUSED: ("red", "too many records rejected: nothing of it is stored"),
-    RunStatus.CANCELLED: ("yellow", "stopped on the way: due again"),
+    RunStatus.REVISED: ("green", "new revision"),
+    RunStatus.UNCHANGED: ("", "held already"),
+    RunStatus.HISTORIC: ("", "older: in history"),
+    RunStatus.EMPTY: ("yellow", "no record came"),
+    RunStatus.BUSY: ("yellow", "busy elsewhere"),
+    RunStatus.FAILED: ("red", "not brought in"),
+    RunStatus.REFUSED: ("red", "nothing stored"),
+    RunStatus.CANCELLED: ("yellow", "due again"),
 }
 _WRONG = (RunStatus.FAILED, RunStatus.REFUSED, RunStatus.BUSY)
 

@@ -63,7 +63,7 @@ class Progress:
     in_flight: dict[tuple[str, Month], float] = field(default_factory=dict)
     last_told: float = 0.0
     is_live: bool = False
-    is_stopping: bool = False
+    is_stopping: Callable[[], bool] = lambda: False
 
     def begin(self, total: int, calls: Callable[[], Calls] | None = None) -> Progress:
         """
@@ -112,7 +112,7 @@ class Progress:
             parts.append(f"{many(calls.requests, 'request')} ({calls.requests / elapsed:.1f}/s{retried})")
         if self.trouble:
             parts.append(f"{self.trouble:,} went wrong")
-        parts.append("stopping" if self.is_stopping else self.time_left(elapsed))
+        parts.append("stopping" if self.is_stopping() else self.time_left(elapsed))
         return ", ".join(parts)
 
     def time_left(self, elapsed: float) -> str:

@@ -88,7 +88,7 @@ def ingest(
             return
 
         async def work(stopping: Stopping) -> BatchReport:
-            progress = Progress()
+            progress = Progress(is_stopping=stopping.event.is_set)
 
             def watch(due: list[DueMonth], api: PoliceApi | None = None) -> Progress:
                 stopping.is_under_way = True

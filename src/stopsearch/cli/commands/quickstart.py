@@ -30,7 +30,7 @@ def quickstart(as_json: AsJson = False) -> None:
     with opened(settings, migrating=True) as database:
 
         async def work(stopping: Stopping) -> SampleReport:
-            progress = Progress()
+            progress = Progress(is_stopping=stopping.event.is_set)
 
             def watch(total: int) -> Progress:
                 stopping.is_under_way = True
