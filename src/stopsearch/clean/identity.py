@@ -21,6 +21,7 @@ from stopsearch.domain.stops import FIELDS
 IDENTITY_VERSION = 1
 
 _SEPARATOR = "\x1f"
+_FIRST = "0"
 _ID_BYTES = 16
 
 
@@ -46,11 +47,17 @@ def identify(force: str, month: Month, normal: pl.DataFrame) -> Identities:
     Args:
         normal: The records in normal form; repeats are told apart by their order.
     """
-    texts = (_content(force, month, normal) + _SEPARATOR).cast(pl.Binary).to_list()
-    digests = [hashlib.sha256(text + b"0").digest() for text in texts]
+    texts = _content(force, month, normal).cast(pl.Binary).to_list()
+    digests = [hashlib.sha256(text).digest() for text in texts]
     ordinals = _number_repeats(texts, digests)
-    content = hashlib.sha256(b"".join(sorted(digests))).digest()
-    matrix = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), 32)
+    joined = b"".join(digests)
+    matrix = np.frombuffer(joined, dtype=np.uint8).reshape(len(digests), 32)
+    heads = _heads(joined)
+    order = np.argsort(heads)
+    if (heads[order][1:] == heads[order][:-1]).any():  # two that begin alike: order them by the rest as well
+        content = hashlib.sha256(b"".join(sorted(digests))).digest()
+    else:
+        content = hashlib.sha256(matrix[order].tobytes()).digest()
     return Identities(ids=_uuids(id_prefix(force, month), matrix), ordinals=ordinals, content_digest=content)
 
 
@@ -62,11 +69,14 @@ def id_prefix(force: str, month: Month) -> bytes:
 
 
 def _content(force: str, month: Month, normal: pl.DataFrame) -> pl.Series:
-    head = f"{force}{_SEPARATOR}{month}"
+    """
+    Give the text of each record's digest, with the ordinal of a first: 0.
+    """
+    head, first = pl.lit(f"{force}{_SEPARATOR}{month}"), pl.lit(_FIRST)
     fields = normal.select(
-        pl.concat_str([pl.lit(head), *(pl.col(name).fill_null("") for name in FIELDS)], separator=_SEPARATOR)
+        pl.concat_str([head, *(pl.col(name).fill_null("") for name in FIELDS), first], separator=_SEPARATOR)
     ).to_series()
-    is_ambiguous = fields.str.count_matches(_SEPARATOR, literal=True) != len(FIELDS) + 1
+    is_ambiguous = fields.str.count_matches(_SEPARATOR, literal=True) != len(FIELDS) + 2
     if not is_ambiguous.any():
         return fields
     # A value that holds the separator itself can't be let pass for two: it is escaped, and so is the escape. The
@@ -78,9 +88,7 @@ def _content(force: str, month: Month, normal: pl.DataFrame) -> pl.Series:
         .str.replace_all(_SEPARATOR, "\\u001f", literal=True)
         for name in FIELDS
     ]
-    careful = normal.select(
-        pl.concat_str([pl.lit(head), *escaped, pl.lit("escaped")], separator=_SEPARATOR)
-    ).to_series()
+    careful = normal.select(pl.concat_str([head, *escaped, pl.lit("escaped"), first], separator=_SEPARATOR)).to_series()
     return careful.zip_with(is_ambiguous, fields)
 
 
@@ -91,8 +99,8 @@ def _number_repeats(texts: list[bytes], digests: list[bytes]) -> pl.Series:
     Most records are no repeats (4.5 % measured), so only those whose digests begin alike are looked at one by one.
     """
     ordinals = np.zeros(len(digests), dtype=np.uint32)
-    heads = np.frombuffer(b"".join(digests), dtype=">u8")[::4]
-    order = np.argsort(heads, kind="stable")
+    heads = _heads(b"".join(digests))
+    order = np.argsort(heads)
     alike = np.flatnonzero(heads[order][1:] == heads[order][:-1]) + 1
     seen: Counter[bytes] = Counter()
     for place in np.union1d(order[alike], order[alike - 1]).tolist():
@@ -101,8 +109,15 @@ def _number_repeats(texts: list[bytes], digests: list[bytes]) -> pl.Series:
         seen[first] += 1
         if ordinal:
             ordinals[place] = ordinal
-            digests[place] = hashlib.sha256(texts[place] + str(ordinal).encode()).digest()
+            digests[place] = hashlib.sha256(texts[place].removesuffix(_FIRST.encode()) + str(ordinal).encode()).digest()
     return pl.Series("ordinal", ordinals)
+
+
+def _heads(joined: bytes) -> npt.NDArray[np.uint64]:
+    """
+    Give the first 8 bytes of each digest as a number: numbers in order are digests in order.
+    """
+    return np.frombuffer(joined, dtype=">u8")[::4].astype(np.uint64)
 
 
 def _uuids(prefix: bytes, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
+from stopsearch.store.copy_rows import widen_send_buffer
 from stopsearch.store.database import Database
 from stopsearch.store.ledger import commit_without_waiting
 from stopsearch.store.streets import StreetBook
@@ -39,6 +40,7 @@ class Writers:
         self._all = [Writer(connection=database.connect(autocommit=True), streets=StreetBook()) for _ in range(count)]
         for writer in self._all:
             commit_without_waiting(writer.connection)
+            widen_send_buffer(writer.connection)
             self._idle.put(writer)
 
     @contextmanager

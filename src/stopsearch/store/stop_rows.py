@@ -43,6 +43,8 @@ STOP_COLUMNS: tuple[Column, ...] = (
     *(Column(name=name, type=BOOLEAN, is_nullable=True) for name in BOOLEAN_FIELDS),
 )
 
+_LABELS = {name: pl.Enum(labels_of(name)) for name in LABEL_FIELDS}
+
 # The rollup's dimensions beside force and month: of low cardinality, so that it is a fifth of the stops' size.
 COUNTED_FIELDS: tuple[str, ...] = (
     "type",
@@ -95,7 +97,7 @@ def stop_rows(
         order = accepted["datetime"].arg_sort()
         accepted, ids = accepted[order], ids[order.to_numpy()]
     first_day = as_days(np.array([month.first_day], dtype="datetime64[D]").astype(np.int32))[0]
-    codes = {name: _codes(accepted[name], name) for name in LABEL_FIELDS}
+    codes = _codes(accepted)
 
     rows = CopyRows(STOP_COLUMNS, accepted.height)
     rows.set("id", np.ascontiguousarray(ids).view("V16").reshape(-1))
@@ -116,12 +118,13 @@ def stop_rows(
     return StopRows(stops=rows, counts=_count_rows(first_day, codes))
 
 
-def _codes(labels: pl.Series, name: str) -> npt.NDArray[np.int16]:
+def _codes(accepted: pl.DataFrame) -> dict[str, npt.NDArray[np.int16]]:
     """
     Give each label's code; 0 where no label is given. The contract has seen to it that each label is known.
     """
-    places = labels.cast(pl.Enum(labels_of(name))).to_physical().cast(pl.Int16)
-    return (places + 1).fill_null(0).to_numpy()
+    places = accepted.select(pl.col(name).cast(kind).to_physical() for name, kind in _LABELS.items())
+    codes = places.with_columns((pl.all().cast(pl.Int16) + 1).fill_null(0))
+    return {name: codes[name].to_numpy() for name in LABEL_FIELDS}
 
 
 def _count_rows(first_day: np.int32, codes: dict[str, npt.NDArray[np.int16]]) -> CopyRows:

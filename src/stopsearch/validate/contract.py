@@ -1,8 +1,8 @@
 """
 The contract: the only statement of what a stop is, for records of both shapes.
 
-Each rule is an expression that is true for a row that keeps it. The Pandera schema is made of the columns' types and
-of all rules as one check over the frame: checked one by one they took 4 times as long for a month of 300 rows.
+Each rule is an expression that is true for a row that keeps it. The Pandera schema is two checks over the frame: the
+columns' types, and all rules. Declared column by column and rule by rule it took 10 times as long for a small month.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ RULES: tuple[Rule, ...] = (
 
 
 def _kept_rules(data: pa.PolarsData) -> pl.LazyFrame:
+    if not _types_are_ours(data):  # told by the other check: rules can't be asked of such a frame
+        return data.lazyframe.select(pl.lit(True))
     return data.lazyframe.select(rule.keeps.alias(rule.name) for rule in ALL_RULES)
 
 
@@ -149,19 +151,28 @@ _TEXT_COLUMNS = (
     *(f"published_{name}" for name in ("datetime", "latitude", "longitude", *BOOLEAN_FIELDS)),
 )
 
+# The type of each column of a tidy frame: what `clean_stops` makes, and nothing else.
+COLUMN_TYPES: dict[str, pl.DataType] = {
+    "record_number": pl.UInt32(),
+    "datetime": pl.Datetime("us", "UTC"),
+    "local_date": pl.Date(),
+    "latitude": pl.Float64(),
+    "longitude": pl.Float64(),
+    "is_far_from_force": pl.Boolean(),
+    **{name: pl.Boolean() for name in BOOLEAN_FIELDS},
+    **{name: pl.String() for name in _TEXT_COLUMNS},
+}
+
+
+def _types_are_ours(data: pa.PolarsData) -> bool:
+    return dict(data.lazyframe.collect_schema()) == COLUMN_TYPES
+
+
 STOPS = pa.DataFrameSchema(
-    {
-        "record_number": pa.Column(pl.UInt32),
-        "datetime": pa.Column(pl.Datetime("us", "UTC"), nullable=True),
-        "local_date": pa.Column(pl.Date, nullable=True),
-        "latitude": pa.Column(pl.Float64, nullable=True),
-        "longitude": pa.Column(pl.Float64, nullable=True),
-        "is_far_from_force": pa.Column(pl.Boolean, nullable=True),
-        **{name: pa.Column(pl.Boolean, nullable=True) for name in BOOLEAN_FIELDS},
-        **{name: pa.Column(pl.String, nullable=True) for name in _TEXT_COLUMNS},
-    },
-    # One failure case is enough to tell that rows must be parted; describing all of them took 30 times as long.
-    checks=[pa.Check(_kept_rules, name=EVERY_RULE, n_failure_cases=1)],
-    strict=True,
+    checks=[
+        pa.Check(_types_are_ours, name="columns_have_their_types"),
+        # One failure case is enough to tell that rows must be parted; describing all of them took 30 times as long.
+        pa.Check(_kept_rules, name=EVERY_RULE, n_failure_cases=1),
+    ],
     name="stops",
 )
