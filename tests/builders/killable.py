@@ -63,7 +63,8 @@ def killables(errors: Path) -> Iterator[Killables]:
     """
     Give processes to kill; what they write to standard error goes to a file.
     """
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2"}
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2"}
     with errors.open("a") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "builders.killable"],
