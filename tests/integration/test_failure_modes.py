@@ -1,6 +1,6 @@
 """
-Failures that a straightforward implementation of this system was seen to have, by their numbers in the list of them
-(docs/decisions or the project's reference): each is got right here, with real parts only (22).
+Failures that a straightforward implementation of this system was seen to have, each got right here; the numbers are
+those of the list that the design was made from. All parts are real (22: mocks let every one of them through).
 """
 
 from __future__ import annotations
