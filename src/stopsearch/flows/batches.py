@@ -25,7 +25,7 @@ from stopsearch.flows.runs import Job, RunReport, Watcher
 from stopsearch.settings import Settings
 from stopsearch.source.api import Traffic
 from stopsearch.store.database import Database
-from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches
+from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_refused
 from stopsearch.telemetry.events import Event
 
 log = structlog.get_logger()
@@ -81,6 +81,7 @@ class Batch:
             at=datetime.now(UTC),
         )
         self.status = BatchStatus.CANCELLED
+        self._has_refusals = False
 
     def __enter__(self) -> Batch:
         return self
@@ -92,6 +93,14 @@ class Batch:
             raise store_gone(error) from error  # the next batch finds this one cut short, and says so
         finally:
             self._connection.close()
+
+    def refuse(self, refusals: Sequence[SourceError]) -> None:
+        """
+        Note in the ledger which files were refused by name: the batch ends with failures.
+        """
+        if refusals:
+            self._has_refusals = True
+            note_refused(self._connection, self.id, [str(refusal) for refusal in refusals])
 
     async def bring_in(
         self,
@@ -127,7 +136,7 @@ class Batch:
         """
         Say that every run has ended; a batch that never says so is cancelled.
         """
-        went_wrong = any(run.outcome.status in _WENT_WRONG for run in runs)
+        went_wrong = self._has_refusals or any(run.outcome.status in _WENT_WRONG for run in runs)
         self.status = BatchStatus.FINISHED_WITH_FAILURES if went_wrong else BatchStatus.FINISHED
 
     def report(
@@ -142,14 +151,17 @@ class Batch:
         """
         Say how the batch ended, also in one closing log line.
         """
-        status = self.status
-        if refusals and status is BatchStatus.FINISHED:
-            status = BatchStatus.FINISHED_WITH_FAILURES
         duration_s = time.monotonic() - since
-        log.info(Event.BATCH_FINISHED, batch_id=self.id, status=status, runs=len(runs), duration_s=round(duration_s, 3))
+        log.info(
+            Event.BATCH_FINISHED,
+            batch_id=self.id,
+            status=self.status,
+            runs=len(runs),
+            duration_s=round(duration_s, 3),
+        )
         return BatchReport(
             batch_id=self.id,
-            status=status,
+            status=self.status,
             due=due,
             runs=runs,
             refusals=refusals,

@@ -79,6 +79,7 @@ async def ingest_from_archives(
     asked_for = {**as_asked(wanted), "source": "archive", "archives": [archive.name for archive in opened]}
     try:
         with Batch(database, trigger, asked_for) as batch:
+            batch.refuse(refusals)
             runs = await batch.bring_in(
                 [[_member_job(archive, member) for member in archive.members] for archive in opened],
                 in_flight=_IN_FLIGHT,

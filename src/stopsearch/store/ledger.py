@@ -4,6 +4,7 @@ The ledger: what each trigger asked for, and how each run of it went.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,16 @@ def begin_batch(
     assert row is not None  # RETURNING gives the row
     try_lock_batch(connection, row[0])
     return int(row[0])
+
+
+def note_refused(connection: Connection, batch_id: int, refused: Sequence[str]) -> None:
+    """
+    Note with what a batch was asked for which files were refused by name, and why: no run ever begins for them.
+    """
+    texts = [text.encode(errors="replace").decode().replace("\0", "?") for text in refused]  # names are anybody's
+    connection.execute(
+        "UPDATE ingest_batch SET asked_for = asked_for || %s WHERE id = %s", [Jsonb({"refused": texts}), batch_id]
+    )
 
 
 def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at: datetime) -> None:
@@ -142,7 +153,8 @@ def unfinished_fetch(
     """
     Give what the last run of a force-month fetched, where it was cut short or failed before it could use it.
 
-    A body that is itself at fault is no use to anybody: it is asked for again.
+    A body that is itself at fault is no use to anybody: it is asked for again. A run that found the force-month busy
+    has fetched nothing, and says nothing of the one before it.
 
     Args:
         before_run: The run that asks, and so is not the last one.
@@ -154,7 +166,7 @@ def unfinished_fetch(
     row = connection.execute(
         """
         SELECT status, body_digest, fetched_at, origin, error_kind FROM ingest_run
-        WHERE force_code = %s AND month = %s AND source = 'api' AND id < %s
+        WHERE force_code = %s AND month = %s AND source = 'api' AND id < %s AND status <> 'busy'
         ORDER BY id DESC LIMIT 1
         """,
         [force_code, month.first_day, before_run],

@@ -97,6 +97,9 @@ def test_what_is_damaged_is_refused_by_name_and_the_rest_comes_in(database: Data
     assert report.status is BatchStatus.FINISHED_WITH_FAILURES
     assert report.count(RunStatus.REVISED) == len(KEYS)
     assert any("2021-12.zip" in str(refusal) for refusal in report.refusals)
+    with database.connect() as connection:
+        row = connection.execute("SELECT status, asked_for -> 'refused' FROM ingest_batch").fetchone()
+    assert row == (BatchStatus.FINISHED_WITH_FAILURES, [str(refusal) for refusal in report.refusals])
     assert not (tmp_path.parent / "etc").exists()
 
 
