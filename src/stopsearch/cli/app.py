@@ -40,7 +40,7 @@ def stopsearch(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when a command fails.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code a command failed.")] = False,
 ) -> None:
     """
     Police stop-and-search data of England and Wales: fetched, mended, checked, and kept with every revision.

@@ -1,20 +1,22 @@
 """
 What a person is told when a command fails: one clear line with the remedy, never a traceback unless asked for.
+
+An unexpected error's own text is told nowhere, as it may quote somebody's record: its type and place are.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 from platformdirs import user_log_path
 from typer import TyperException
 
 from stopsearch.cli.exit_codes import BROKEN
-from stopsearch.domain.errors import StopSearchError, StoreUnavailable
+from stopsearch.domain.errors import StopSearchError
+from stopsearch.store.troubles import known_trouble
+from stopsearch.telemetry.faults import describe_fault, format_frames
 
 
 def tell_failure(error: BaseException, *, debug: bool) -> int:
@@ -23,7 +25,7 @@ def tell_failure(error: BaseException, *, debug: bool) -> int:
     """
     known = _known(error)
     if debug:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(format_frames(error))
     if type(known).__name__ == "NoArgsIsHelpError":  # Typer keeps the class to itself
         sys.stderr.write(f"{known.args[0]}\n")
         return 2
@@ -34,7 +36,7 @@ def tell_failure(error: BaseException, *, debug: bool) -> int:
         _write(one_line(str(known)))
         return known.exit_code
     where = "" if debug else f" {_keep_traceback(error)}"
-    _write(one_line(f"Something broke that should not: {type(known).__name__}: {known}.{where}"))
+    _write(one_line(f"Something broke that should not: {describe_fault(known)}.{where}"))
     return BROKEN
 
 
@@ -52,14 +54,11 @@ def _known(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         ours, _ = error.split(StopSearchError)
         error = (ours or error).exceptions[0]
-    if isinstance(error, psycopg.OperationalError):
-        lost = StoreUnavailable(
-            f"The database does not answer, or went away: {one_line(str(error)).rstrip('.')}.",
-            remedy="What was committed stays. See that it runs ('stopsearch db status'), then run the same again.",
-        )
-        lost.__cause__ = error
-        return lost
-    return error
+    trouble = known_trouble(error)
+    if trouble is None:
+        return error
+    trouble.__cause__ = error
+    return trouble
 
 
 def _usage_line(error: TyperException) -> str:
@@ -75,7 +74,7 @@ def _keep_traceback(error: BaseException) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as log:
             log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n")
-            log.write("".join(traceback.format_exception(error)) + "\n")
+            log.write(f"{describe_fault(error)}\n{format_frames(error)}\n")
     except OSError:
         return "Run it with 'stopsearch --debug …' to see where, and please report it."
     return f"Please report it with the details in {path} ('stopsearch --debug …' shows them here)."

@@ -27,7 +27,7 @@ Written by `python -m stopsearch.cli.reference` from the commands and the settin
 
 Answers go to standard output; progress, logs and errors to standard error. On a terminal they come with colour and a
 live display, elsewhere as plain lines; `--json` gives what a script can read. An error is one line,
-`error: what is wrong. What to do.`, and `stopsearch --debug COMMAND` adds the traceback.
+`error: what is wrong. What to do.`, and `stopsearch --debug COMMAND` adds where in the code it was.
 
 An embedded database is made, started and migrated by the command that needs it, and stopped by the last that used it.
 A database of your own (`STOPSEARCH_DATABASE_URL`) is migrated by `stopsearch quickstart` and `stopsearch db migrate`

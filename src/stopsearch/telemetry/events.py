@@ -15,7 +15,9 @@ class Event(StrEnum):
     """
 
     RUN_FINISHED = "run_finished"  # status revision received stored rejected added withdrawn mended duration_s stages
-    RUN_BROKE = "run_broke"  # no field but the traceback: a fault of ours, to be reported
+    RUN_BROKE = "run_broke"  # fault exception (its frames alone): a fault of ours, to be reported
+    STORE_RETRIED = "store_retried"  # fault: the transaction met another one, and is tried once more
+    ENDING_UNWRITTEN = "ending_unwritten"  # fault: how a run ended is in its report, but not in the ledger
     BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
     REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
     BREAKER_OPENED = "breaker_opened"  # failures pause_s

@@ -67,6 +67,9 @@ def database_error(error: BaseException) -> psycopg.Error | None:
 
 
 def _name_database_error(error: psycopg.Error) -> str:
+    if error.sqlstate is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        # Said by libpq, of the connection: the server, which alone quotes rows, had no part in it.
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
     said = [error.sqlstate or ""]
     if error.sqlstate and not error.sqlstate.startswith("22"):
         said.append(error.diag.message_primary or "")

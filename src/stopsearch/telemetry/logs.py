@@ -10,10 +10,14 @@ from typing import Literal
 
 import structlog
 
+from stopsearch.telemetry.faults import format_frames
+
 
 def configure_logs(*, level: str, shape: Literal["auto", "json", "console"]) -> None:
     """
     Set the level and the shape of log events for this process.
+
+    Of an exception only its frames and what may be said of it are written: its own text may quote a record.
     """
     for_people = shape == "console" or (shape == "auto" and sys.stderr.isatty())
     renderer: structlog.types.Processor = (
@@ -24,7 +28,7 @@ def configure_logs(*, level: str, shape: Literal["auto", "json", "console"]) -> 
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(lambda raised: format_frames(raised[1])),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

@@ -40,13 +40,25 @@ def test_lost_database_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_fault_of_ours_is_short_and_its_traceback_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tell_failure(KeyError("a"), debug=False) == 1
+    """
+    What the error itself says is told nowhere: it may quote somebody's record.
+    """
+    with pytest.raises(KeyError) as caught:
+        dict[str, str]()["Somebody"]
+    assert tell_failure(caught.value, debug=False) == 1
     told = capsys.readouterr().err
+    assert "KeyError" in told
     assert told.count("\n") == 1
     assert "Traceback" not in told
     [log] = Path.home().rglob("crashes.log")
     assert str(log) in told
-    assert "KeyError: 'a'" in log.read_text()
+    kept = log.read_text()
+    assert "KeyError" in kept
+    assert f"in {test_fault_of_ours_is_short_and_its_traceback_is_kept.__name__}" in kept
+    assert "'Somebody'" not in told
+    tell_failure(caught.value, debug=True)
+    for text in (kept, capsys.readouterr().err):
+        assert [line for line in text.splitlines() if "Somebody" in line] == ['    dict[str, str]()["Somebody"]']
 
 
 def test_traceback_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
