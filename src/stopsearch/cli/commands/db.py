@@ -56,19 +56,18 @@ def status(as_json: AsJson = False) -> None:
         report = {"kind": "embedded", **plain(server)}
     else:
         from stopsearch.store.database import open_database
-        from stopsearch.store.migrate import newest_revision, schema_revision
+        from stopsearch.store.migrate import newest_revision, say_revision, schema_revision
         from stopsearch.store.status import database_bytes
 
         with open_database(settings) as database, database.connect(autocommit=True) as connection:
             version = connection.info.parameter_status("server_version") or ""
             found, needed = schema_revision(database.engine), newest_revision()
             held = database_bytes(connection)
-            others = "none yet: run 'stopsearch db migrate'" if found is None else f"{found}, not {needed}: migrate it"
             facts = [
                 ("kind", "outside PostgreSQL"),
                 ("database", database.place),
                 ("version", version),
-                ("schema", f"{found}, the newest" if found == needed else others),
+                ("schema", say_revision(found)),
                 ("size", size(held)),
             ]
             report = {
