@@ -20,11 +20,11 @@ from psycopg import Connection
 
 from stopsearch.domain.errors import (
     BodyGone,
+    ConfigError,
     MonthNotPublished,
     MonthRefused,
     RunAlreadyActive,
     StopSearchError,
-    StoreUnavailable,
 )
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import MonthState, RunStatus, Shape, Source
@@ -46,7 +46,10 @@ from stopsearch.store.ledger import (
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
+from stopsearch.store.streets import StreetBook
+from stopsearch.store.troubles import is_passing, is_store_gone, known_trouble, store_gone
 from stopsearch.telemetry.events import Event
+from stopsearch.telemetry.faults import describe_fault, format_frames
 
 _T = TypeVar("_T")
 log = structlog.get_logger()
@@ -142,21 +145,20 @@ class BringIn:
         Bring one force-month in, and say how it ended: in the ledger, in one log line, and in the report.
         """
         watch = Stopwatch()
-        run_id: int | None = None
+        code = run_id = None
+        is_locked = False
         with structlog.contextvars.bound_contextvars(force=job.force, month=str(job.month)):
-            code = await self._ask(lambda desk: force_code(desk, job.force))
-            is_locked = await self._ask(lambda desk: try_lock_month(desk, code, job.month))
             try:
+                code = await self._ask(lambda desk: force_code(desk, job.force))
+                is_locked = await self._try_lock(job, code)
                 run_id = await self._begin(job, code)
-                if not is_locked:
+                if is_locked:
+                    structlog.contextvars.bind_contextvars(run_id=run_id)
+                    self._watcher.run_started(job)
+                    outcome = await self._bring_one_in(job, code, run_id, watch)
+                else:
                     outcome = _busy(job)
                     await self._finish(run_id, outcome, watch)
-                    return self._report(job, outcome, watch)
-                structlog.contextvars.bind_contextvars(run_id=run_id)
-                self._watcher.run_started(job)
-                outcome = await self._bring_one_in(job, code, run_id, watch)
-            except StopSearchError as error:
-                outcome = await self._note_trouble(job, code, run_id, error, watch)
             except _Stopped:
                 outcome = RunOutcome(
                     status=RunStatus.CANCELLED, error_kind="cancelled", error_text="Stopped before it was stored."
@@ -165,13 +167,18 @@ class BringIn:
             except Exception as error:  # one force-month must never harm the others, whatever is wrong with it
                 if is_store_gone(error):
                     raise store_gone(error) from error
-                log.exception(Event.RUN_BROKE)
-                outcome = await self._note_trouble(job, code, run_id, _unexpected(error), watch)
+                outcome = await self._note_trouble(job, code, run_id, _understood(error), watch)
             finally:
                 structlog.contextvars.unbind_contextvars("run_id")
-                if is_locked:
-                    await self._ask(lambda desk: unlock_month(desk, code, job.month))
+                if is_locked and code is not None:
+                    await self._unlock(job, code)
             return self._report(job, outcome, watch)
+
+    async def _try_lock(self, job: Job, code: int) -> bool:
+        return await self._ask(lambda desk: try_lock_month(desk, code, job.month))
+
+    async def _unlock(self, job: Job, code: int) -> None:
+        await self._ask_in_passing(lambda desk: unlock_month(desk, code, job.month))
 
     async def _begin(self, job: Job, code: int) -> int:
         return await self._ask(
@@ -198,9 +205,18 @@ class BringIn:
                 watch=watch,
             ),
         )
-        return await loop.run_in_executor(
-            self._storing, lambda: self._store(published, prepared, held, run_id=run_id, watch=watch)
-        )
+
+        def store(streets: StreetBook | None = None) -> RunOutcome:
+            return self._store(published, prepared, held, run_id=run_id, watch=watch, streets=streets)
+
+        try:
+            return await loop.run_in_executor(self._storing, store)
+        except psycopg.Error as error:
+            if not is_passing(error):
+                raise
+            log.warning(Event.STORE_RETRIED, fault=describe_fault(error))
+            # The writer's own book takes the streets that went with the failed transaction for kept.
+            return await loop.run_in_executor(self._storing, store, StreetBook())
 
     async def _keep(self, published: PublishedMonth, run_id: int, watch: Stopwatch) -> KeptBody:
         """
@@ -221,11 +237,18 @@ class BringIn:
         return body
 
     def _store(
-        self, published: PublishedMonth, prepared: Prepared, held: Held, *, run_id: int, watch: Stopwatch
+        self,
+        published: PublishedMonth,
+        prepared: Prepared,
+        held: Held,
+        *,
+        run_id: int,
+        watch: Stopwatch,
+        streets: StreetBook | None,
     ) -> RunOutcome:
         with self._writers.lend() as writer, watch.stage("store"), writer.connection.transaction():
             outcome = write_prepared(
-                writer.connection, published, prepared, held, run_id=run_id, streets=writer.streets
+                writer.connection, published, prepared, held, run_id=run_id, streets=streets or writer.streets
             )
             finish_run(writer.connection, run_id, outcome, durations_s=watch.seconds, at=_now())
         return outcome
@@ -272,7 +295,7 @@ class BringIn:
             stop.cancel()
 
     async def _note_trouble(
-        self, job: Job, code: int, run_id: int | None, error: StopSearchError, watch: Stopwatch
+        self, job: Job, code: int | None, run_id: int | None, error: StopSearchError, watch: Stopwatch
     ) -> RunOutcome:
         status, state = RunStatus.FAILED, MonthState.FAILED
         if isinstance(error, MonthRefused):
@@ -280,15 +303,29 @@ class BringIn:
         if isinstance(error, RunAlreadyActive):
             status = RunStatus.BUSY
         outcome = RunOutcome(status=status, error_kind=error.kind, error_text=str(error))
-        if status is not RunStatus.BUSY and not isinstance(error, MonthNotPublished):
-            await self._ask(lambda desk: note_state(desk, code, job.month, state, at=_now()))
+        if code is not None and status is not RunStatus.BUSY and not isinstance(error, MonthNotPublished):
+            of_force: int = code
+            await self._ask_in_passing(
+                lambda desk: note_state(desk, of_force, job.month, state, at=_now(), is_look=job.source is Source.API)
+            )
         await self._finish(run_id, outcome, watch)
         return outcome
 
     async def _finish(self, run_id: int | None, outcome: RunOutcome, watch: Stopwatch) -> None:
         if run_id is not None:
             run = run_id
-            await self._ask(lambda desk: finish_run(desk, run, outcome, durations_s=watch.seconds, at=_now()))
+            await self._ask_in_passing(
+                lambda desk: finish_run(desk, run, outcome, durations_s=watch.seconds, at=_now())
+            )
+
+    async def _ask_in_passing(self, question: Callable[[Connection], None]) -> None:
+        """
+        Ask what must not end the batch: only a lost database does. A batch's end closes runs that were left open.
+        """
+        try:
+            await self._ask(question)
+        except psycopg.Error as error:
+            log.warning(Event.ENDING_UNWRITTEN, fault=describe_fault(error))
 
     async def _ask(self, question: Callable[[Connection], _T]) -> _T:
         try:
@@ -335,32 +372,19 @@ def _busy(job: Job) -> RunOutcome:
     )
 
 
-def _unexpected(error: Exception) -> StopSearchError:
-    return StopSearchError(
-        f"Something that should not happen: {type(error).__name__}: {error}.",
+def _understood(error: Exception) -> StopSearchError:
+    """
+    Put an error into words that may be kept: what the driver or a library says may quote whole records.
+    """
+    if isinstance(error, StopSearchError):
+        return error
+    known = known_trouble(error)
+    if isinstance(known, ConfigError):
+        return known
+    log.error(Event.RUN_BROKE, fault=describe_fault(error), exception=format_frames(error))
+    return known or StopSearchError(
+        f"Something that should not happen: {describe_fault(error)}.",
         remedy="The last revision stays. Please report it, with the force and the month.",
-    )
-
-
-def is_store_gone(error: Exception) -> bool:
-    """
-    Tell a database that went away, shut down or has no room from one that refused a single statement.
-
-    A lost connection has no code of the server's; classes 08, 53 and 57P are connection trouble, no resources, and an
-    operator's intervention. https://www.postgresql.org/docs/current/errcodes-appendix.html
-    """
-    if isinstance(error, psycopg.InterfaceError):
-        return True
-    code = error.sqlstate if isinstance(error, psycopg.OperationalError) else ""
-    return code is None or code.startswith(("08", "53", "57P"))
-
-
-def store_gone(error: Exception) -> StoreUnavailable:
-    """
-    Say that the database went away, in place of what the driver says.
-    """
-    return StoreUnavailable(
-        f"The database went away: {str(error).strip()}.", remedy="What was committed stays; run the same command again."
     )
 
 
