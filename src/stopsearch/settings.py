@@ -55,14 +55,21 @@ class Settings(BaseSettings):
         description="Requests a second to the publisher, by all processes together. Its limit is 15.",
     )
     requests_in_flight: int = Field(
-        default=8, ge=1, le=64, description="Requests that may wait for an answer at the same time."
+        default=8,
+        ge=1,
+        le=64,
+        description="Requests that may wait for an answer at the same time, and so force-months that are in memory "
+        "at once.",
     )
     request_timeout_s: float = Field(
         default=120, gt=0, description="Seconds that one answer may take; a large month can need 60."
     )
     retry_attempts: int = Field(default=6, ge=1, description="Tries of one request, the first included.")
     retry_time_s: float = Field(
-        default=300, gt=0, description="Seconds after which a failing request is given up, tries left or not."
+        default=300,
+        gt=0,
+        description="Seconds after which a failing request is given up, tries left or not, and for which a publisher "
+        "that is down is waited for.",
     )
     breaker_failures: int = Field(
         default=5, ge=1, description="Failures in a row after which the publisher is left alone for a while."
@@ -88,7 +95,8 @@ class Settings(BaseSettings):
     retry_empty_after_hours: float = Field(
         default=12,
         ge=0,
-        description="Hours after which a listed month that came empty, or was refused, is asked for again.",
+        description="Hours after which a listed month that came empty, was refused, or is held but in doubt since its "
+        "last answer was empty or refused, is asked for again.",
     )
     body_retention_days: float | None = Field(
         default=None,

@@ -57,7 +57,14 @@ def ingest(
         ),
     ] = None,
     recheck: Recheck = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought in.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only show what would be brought in. Nothing is written but that a call was made, for the rate limit; "
+            "an embedded database is made when it is absent.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -147,7 +154,7 @@ def _show_plan(database: Database, settings: Settings, wanted: Wanted, *, as_jso
     from stopsearch.cli.commands.plan import show_plan
     from stopsearch.flows.ingest_from_api import plan_from_api
 
-    availability, due = asyncio.run(plan_from_api(database, settings, wanted))
+    availability, due = asyncio.run(plan_from_api(database, settings, wanted, record=False))
     show_plan(availability, due, wanted, settings, as_json=as_json)
 
 

@@ -28,7 +28,8 @@ def plan(
     """
     Show what is due and why, before doing it.
 
-    Due is what the publisher lists, less what is held. The publisher is asked what it lists, and for no stops.
+    Due is what the publisher lists, less what is held. The publisher is asked what it lists, and for no stops;
+    what it lists is recorded, while 'ingest --dry-run' shows the same and records nothing.
     Without --force it is about the forces of STOPSEARCH_FORCES, or all. With --json, one object a force-month, one a
     line.
     """
