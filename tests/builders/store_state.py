@@ -37,7 +37,7 @@ _CONTENT: dict[str, str] = {
         FROM revision JOIN force ON force.code = force_code ORDER BY 1, 2, 3
     """,
     "month_release": """
-        SELECT force.id, month, state, is_listed, is_doubtful, current_revision, seen_body_digest
+        SELECT force.id, month, state, is_listed, doubtful_since IS NOT NULL, current_revision, seen_body_digest
         FROM month_release JOIN force ON force.code = force_code ORDER BY 1, 2
     """,
     "street": "SELECT id, name, latitude, longitude FROM street ORDER BY id",

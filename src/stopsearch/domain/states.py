@@ -29,7 +29,7 @@ class MonthFlag(StrEnum):
     RESTATED = "restated"  # the publisher changed it after it was first held
     DOUBLED = "doubled"  # every distinct record occurs an even number of times
     DATE_ONLY = "date-only"  # the force gave dates without times
-    DOUBTFUL = "doubtful"  # held, but the publisher now answers with no record
+    DOUBTFUL = "doubtful"  # held, but what the publisher gave since had no record, or had to be refused
 
 
 class Shape(StrEnum):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from stopsearch.domain.errors import UpstreamDown
+from stopsearch.domain.errors import SourceError, UpstreamDown
 from stopsearch.domain.months import Month
 from stopsearch.domain.published import Availability, PublishedMonth
 from stopsearch.domain.states import BatchStatus, Source
@@ -26,16 +26,21 @@ from stopsearch.store.known_months import known_months
 from stopsearch.store.releases import record_listing
 
 
-async def plan_from_api(database: Database, settings: Settings, wanted: Wanted) -> tuple[Availability, list[DueMonth]]:
+async def plan_from_api(
+    database: Database, settings: Settings, wanted: Wanted, *, record: bool = True
+) -> tuple[Availability, list[DueMonth]]:
     """
     Ask the publisher what it lists, record it, and say what is due of it.
+
+    Args:
+        record: Whether what it lists is recorded; else nothing is written but the call budget's next slot.
 
     Raises:
         SourceError: The publisher can't be asked.
         RequestError: What was asked for can't be meant.
     """
     async with _budget(database, settings) as budget, PoliceApi.from_settings(settings, limiter=budget) as api:
-        return await _plan(database, settings, wanted, api)
+        return await _plan(database, settings, wanted, api, record=record)
 
 
 async def ingest_from_api(
@@ -94,7 +99,7 @@ def recheck_after(settings: Settings) -> RecheckAfter:
 
 
 async def _plan(
-    database: Database, settings: Settings, wanted: Wanted, api: PoliceApi
+    database: Database, settings: Settings, wanted: Wanted, api: PoliceApi, *, record: bool = True
 ) -> tuple[Availability, list[DueMonth]]:
     # Asked for by name, a force must be known before the publisher is asked: a slip is told at once and costs no
     # request. One that is new to everybody becomes known by the first plan that names none.
@@ -106,10 +111,10 @@ async def _plan(
     check_wanted(wanted, forces=availability.forces | known_before, window=window)
     now = datetime.now(UTC)
     with database.connect(autocommit=True) as connection:
-        record_listing(connection, availability, at=now)
-        is_unnamed = any_unnamed(connection)
+        if record:
+            record_listing(connection, availability, at=now)
         known = known_months(connection)
-        if is_unnamed:
+        if record and any_unnamed(connection):
             name_forces(connection, await api.forces())
     return availability, due_months(availability, known, wanted=wanted, after=recheck_after(settings), now=now)
 
@@ -140,6 +145,9 @@ class _Patience:
                 if now - self._down_since + self._api.pause_left_s > self._limit_s:
                     raise
                 await asyncio.sleep(self._api.pause_left_s + 0.05)
+            except SourceError:
+                self._down_since = None  # it answers, if not well
+                raise
             else:
                 self._down_since = None
                 return published

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     FAILED = "failed before"
     EMPTY = "listed, but came empty before"
     REFUSED = "refused before"
-    DOUBTFUL = "held, but came empty since"
+    DOUBTFUL = "held, but doubtful since"
     RECHECK = "held, checked for a revision"
 
 
@@ -86,7 +86,7 @@ def due_months(
     Give the force-months that are due, the newest month first.
 
     It asks nothing of the rows that are held, so that a late month, a gap and a stop dated into the next month are
-    nothing special. A month that only an archive gave is held: it is checked against the API when asked for.
+    nothing special. A month that only an archive gave counts as checked when it was first seen listed.
     """
     by_month = {(month.force, month.month): month for month in known}
     return [

@@ -122,7 +122,9 @@ def prepare_edition(
     is_historic = held.published_at is not None and published.published_at < held.published_at
     if identities.content_digest == held.content_digest:
         return SameContent(received=len(source), revision=held.revision, streets=source.streets)
-    if is_historic and identities.content_digest in held.known:
+    is_delivered_again = (identities.content_digest, published.published_at) in held.known and not held.is_reverted
+    is_kept = any(identities.content_digest == digest for digest, _ in held.known)
+    if is_delivered_again or (is_historic and is_kept):
         return SameContent(received=len(source), revision=None, streets=source.streets)
     edition, rows = build_edition(
         published,

@@ -31,11 +31,13 @@ def write_prepared(
     Returns:
         How the run ended, for its ledger row.
     """
-    code, month = held.force_code, published.month
+    code, month, is_look = held.force_code, published.month, published.source is Source.API
     if isinstance(prepared, NoRecords):
-        note_state(connection, code, month, MonthState.EMPTY, at=published.fetched_at)
+        note_state(connection, code, month, MonthState.EMPTY, at=published.published_at, is_look=is_look)
         return RunOutcome(status=RunStatus.EMPTY, origin=published.origin)
     if isinstance(prepared, SameContent):
+        if prepared.streets is not None:
+            streets.keep(connection, month, prepared.streets)  # before any row of the month, in every path
         if prepared.revision is not None:
             if published.body_digest not in held.body_digests and published.source is not Source.API:
                 keep_body(connection, compress(published))
@@ -45,10 +47,8 @@ def write_prepared(
                 month,
                 body_digest=published.body_digest,
                 published_at=published.published_at,
-                at=published.fetched_at,
+                is_look=is_look,
             )
-        if prepared.streets is not None:
-            streets.keep(connection, month, prepared.streets)
         return RunOutcome(
             status=RunStatus.UNCHANGED,
             origin=published.origin,

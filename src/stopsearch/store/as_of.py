@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -18,6 +18,7 @@ from psycopg import Connection
 
 from stopsearch.domain.errors import RequestError
 from stopsearch.domain.months import Month
+from stopsearch.store.locks import between_commits
 
 # Raise it with any change of what a snapshot's lines are: it heads them, so that old ids never mean something new.
 SNAPSHOT_VERSION = 1
@@ -45,13 +46,15 @@ def one_snapshot(connection: Connection) -> Iterator[datetime]:
     """
     Read everything inside from one consistent state of the database; give the instant, by the server's clock.
     """
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with ExitStack() as reading:
+        with between_commits(connection):
+            reading.enter_context(connection.transaction())
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            row = connection.execute("SELECT clock_timestamp()").fetchone()  # what is seen is settled here
+        assert row is not None  # a SELECT without FROM gives one row
         # What the server or the user's role prefers must not change how values are written.
         connection.execute("SET LOCAL DateStyle = 'ISO'")
         connection.execute("SET LOCAL extra_float_digits = 1")
-        row = connection.execute("SELECT clock_timestamp()").fetchone()
-        assert row is not None  # a SELECT without FROM gives one row
         yield row[0]
 
 

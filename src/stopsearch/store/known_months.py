@@ -32,7 +32,8 @@ class KnownMonth:
 
 
 _KNOWN = """
-    SELECT force.id, release.month, release.state, release.is_listed, release.is_doubtful, release.last_checked_at,
+    SELECT force.id, release.month, release.state, release.is_listed, release.doubtful_since IS NOT NULL,
+        coalesce(release.last_checked_at, release.first_listed_at),
         revision.number, revision.received, revision.stored, revision.rejected,
         revision.is_restated, revision.is_doubled, revision.is_date_only
     FROM month_release AS release

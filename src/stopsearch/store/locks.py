@@ -15,6 +15,7 @@ from stopsearch.domain.months import Month
 # Two 32-bit keys: the first tells what is locked, so that nothing else in the same database meets ours by chance.
 _MONTH_SPACE = 0x53530000  # the force's code is added
 BATCH_SPACE = 0x53538000 - 1
+_INSTANT_SPACE = 0x53538000 - 2
 
 
 def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:
@@ -61,3 +62,27 @@ def locked_month(connection: Connection, code: int, month: Month) -> Iterator[No
         yield
     finally:
         unlock_month(connection, code, month)
+
+
+def hold_the_instant(connection: Connection) -> None:
+    """
+    Begin the moment between reading the clock for a revision and committing it, in which no reader reads the clock.
+
+    It ends with the transaction. Writers do not wait for each other.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s::integer, 0)", [_INSTANT_SPACE])
+
+
+@contextmanager
+def between_commits(connection: Connection) -> Iterator[None]:
+    """
+    Wait until no writer stands between its revision's instant and its commit, and keep them out meanwhile.
+
+    What a transaction sees that begins to read in here, and the clock, tell the same instant: all that was served
+    from before it is seen, and nothing that is served from after it.
+    """
+    connection.execute("SELECT pg_advisory_lock(%s::integer, 0)", [_INSTANT_SPACE])
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s::integer, 0)", [_INSTANT_SPACE])

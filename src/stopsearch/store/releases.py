@@ -32,7 +32,8 @@ class Held:
     published_at: datetime | None  # of the newest edition that holds the current content
     body_digests: frozenset[bytes]  # bodies that are known to hold the current content
     is_restated: bool
-    known: frozenset[bytes]  # content digests of all other editions that are kept, served before or historic
+    known: frozenset[tuple[bytes, datetime]]  # content digest and publication of all other editions that are kept
+    is_reverted: bool  # an operator chose the current revision
     next_number: int
 
 
@@ -50,7 +51,7 @@ def look(connection: Connection, force: str, month: Month) -> Held:
     ).fetchone()
     revisions = connection.execute(
         """
-        SELECT number, content_digest, body_digest, rules_version, is_restated FROM revision
+        SELECT number, content_digest, body_digest, rules_version, is_restated, published_at, cause FROM revision
         WHERE force_code = %s AND month = %s ORDER BY number
         """,
         [code, month.first_day],
@@ -66,7 +67,8 @@ def look(connection: Connection, force: str, month: Month) -> Held:
         published_at=published_at,
         body_digests=frozenset(digest for digest in (seen, row[2] if row else None) if digest),
         is_restated=bool(row[4]) if row else False,
-        known=frozenset(revision[1] for revision in revisions if revision[0] != current),
+        known=frozenset((revision[1], revision[5]) for revision in revisions if revision[0] != current),
+        is_reverted=row is not None and row[6] == "revert",
         next_number=revisions[-1][0] + 1 if revisions else 1,
     )
 
@@ -151,12 +153,17 @@ def last_listing(connection: Connection) -> tuple[Availability, datetime] | None
     return Availability(listed=listed), row[1]
 
 
-def note_state(connection: Connection, code: int, month: Month, state: MonthState, *, at: datetime) -> None:
+def note_state(
+    connection: Connection, code: int, month: Month, state: MonthState, *, at: datetime, is_look: bool
+) -> None:
     """
-    Note how a look at a force-month ended that made no revision: empty, failed or refused.
+    Note how a run ended that made no revision: empty, failed or refused.
 
-    A held force-month stays held; one that now comes empty is marked doubtful. A failure is no look: the month
-    stays as old as its last answer.
+    A held force-month stays held; where the publisher's answer was empty, or had to be refused, it is doubtful since.
+
+    Args:
+        at: When the publisher answered.
+        is_look: Whether the publisher itself answered. A failure is no answer, and an archive is none.
     """
     connection.execute(
         """
@@ -164,38 +171,53 @@ def note_state(connection: Connection, code: int, month: Month, state: MonthStat
         VALUES (%(code)s, %(month)s, %(state)s, %(checked)s)
         ON CONFLICT (force_code, month) DO UPDATE SET
             state = CASE WHEN held.state = 'held' THEN held.state ELSE excluded.state END,
-            is_doubtful = held.is_doubtful OR (held.state = 'held' AND excluded.state = 'empty'),
-            last_checked_at = coalesce(excluded.last_checked_at, held.last_checked_at)
+            doubtful_since = CASE
+                WHEN held.state = 'held' AND excluded.state IN ('empty', 'refused') AND %(is_look)s
+                THEN greatest(held.doubtful_since, %(at)s)
+                ELSE held.doubtful_since
+            END,
+            last_checked_at = greatest(held.last_checked_at, excluded.last_checked_at)
         """,
         {
             "code": code,
             "month": month.first_day,
             "state": state,
-            "checked": None if state is MonthState.FAILED else at,
+            "at": at,
+            "is_look": is_look,
+            "checked": at if is_look and state is not MonthState.FAILED else None,
         },
     )
 
 
 def note_unchanged(
-    connection: Connection, code: int, month: Month, *, body_digest: bytes, published_at: datetime, at: datetime
+    connection: Connection, code: int, month: Month, *, body_digest: bytes, published_at: datetime, is_look: bool
 ) -> None:
     """
-    Note that a body holds the current content: it is no longer doubtful, and current as of its publication.
+    Note that a body holds the current content, which so is current as of that body's publication.
+
+    Doubt ends where the body was published after it began.
+
+    Args:
+        is_look: Whether the publisher itself answered; an archive is no answer.
     """
+    parameters = {
+        "code": code,
+        "month": month.first_day,
+        "digest": body_digest,
+        "published_at": published_at,
+        "is_look": is_look,
+    }
     connection.execute(
         """
         UPDATE month_release SET
-            last_checked_at = %(at)s,
-            is_doubtful = is_doubtful AND current_published_at > %(published_at)s,
+            last_checked_at = CASE
+                WHEN %(is_look)s THEN greatest(last_checked_at, %(published_at)s)
+                ELSE last_checked_at
+            END,
+            doubtful_since = CASE WHEN doubtful_since > %(published_at)s THEN doubtful_since END,
             current_published_at = greatest(current_published_at, %(published_at)s),
             seen_body_digest = %(digest)s
         WHERE force_code = %(code)s AND month = %(month)s
         """,
-        {
-            "code": code,
-            "month": month.first_day,
-            "digest": body_digest,
-            "published_at": published_at,
-            "at": at,
-        },
+        parameters,
     )

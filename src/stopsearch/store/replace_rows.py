@@ -20,7 +20,8 @@ _COUNTED = tuple(c.name for c in COUNT_COLUMNS if c.name != "first_revision")
 _CLOSE_STOPS = sql.SQL(
     """
     UPDATE stop SET withdrawn_revision = %(number)s
-    WHERE id BETWEEN %(low)s AND %(high)s AND withdrawn_revision IS NULL
+    WHERE id BETWEEN %(low)s AND %(high)s AND force_code = %(code)s AND month = %(month)s
+        AND withdrawn_revision IS NULL
         AND NOT EXISTS (SELECT FROM staged_stop AS staged WHERE staged.id = stop.id {same_value})
     """
 )
@@ -69,7 +70,13 @@ def replace_rows(
     same_value = _SAME_VALUE.format(old=_columns(_VALUES, "stop"), new=_columns(_VALUES, "staged"))
     withdrawn = connection.execute(
         _CLOSE_STOPS.format(same_value=same_value if by_value else sql.SQL("")),
-        {"number": held.next_number, "low": low, "high": high},
+        {
+            "number": held.next_number,
+            "low": low,
+            "high": high,
+            "code": held.force_code,
+            "month": edition.month.first_day,
+        },
     ).rowcount
     added = connection.execute(_ADD_STOPS.format(columns=_columns(c.name for c in STOP_COLUMNS))).rowcount
     return added, withdrawn

@@ -16,6 +16,7 @@ from stopsearch.domain.states import Cause, MonthState, Source, Standing
 from stopsearch.store.bodies import keep_body
 from stopsearch.store.edition import Edition
 from stopsearch.store.letters import keep_letters, supersede_open
+from stopsearch.store.locks import hold_the_instant
 from stopsearch.store.releases import Held
 from stopsearch.store.replace_rows import replace_counts, replace_rows
 from stopsearch.store.stop_rows import StopRows
@@ -99,10 +100,16 @@ def revise(
             current_revision = %(number)s,
             current_published_at = CASE
                 WHEN %(same_content)s THEN greatest(current_published_at, %(published_at)s)
+                WHEN %(is_revert)s THEN (
+                    SELECT max(greatest(published_at, confirmed_at)) FROM revision
+                    WHERE force_code = %(code)s AND month = %(month)s AND content_digest = %(content)s
+                )
                 ELSE %(published_at)s
             END,
             seen_body_digest = %(digest)s,
-            is_doubtful = is_doubtful AND %(same_content)s,
+            doubtful_since = CASE
+                WHEN %(same_content)s OR doubtful_since > %(published_at)s THEN doubtful_since
+            END,
             last_checked_at = CASE
                 WHEN %(is_look)s THEN greatest(last_checked_at, %(fetched_at)s)
                 ELSE last_checked_at
@@ -117,10 +124,13 @@ def revise(
             "fetched_at": edition.fetched_at,
             "is_look": cause is Cause.UPSTREAM and edition.source is Source.API,
             "same_content": cause in (Cause.RULES, Cause.REPLAY),
+            "is_revert": cause is Cause.REVERT,
+            "content": edition.content_digest,
             "code": held.force_code,
             "month": edition.month.first_day,
         },
     )
+    _stamp(connection, edition, held)
     return Revised(
         number=number,
         standing=Standing.SERVED,
@@ -185,12 +195,41 @@ def _close_current(connection: Connection, edition: Edition, held: Held) -> None
         return
     connection.execute(
         """
-        UPDATE revision SET served_until = greatest(clock_timestamp(), served_from + interval '1 microsecond')
+        UPDATE revision SET served_until = 'infinity', confirmed_at = (
+            SELECT current_published_at FROM month_release
+            WHERE month_release.force_code = revision.force_code AND month_release.month = revision.month
+        )
         WHERE force_code = %s AND month = %s AND number = %s
         """,
         [held.force_code, edition.month.first_day, held.revision],
     )
     supersede_open(connection, held.force_code, edition.month)
+
+
+def _stamp(connection: Connection, edition: Edition, held: Held) -> None:
+    """
+    Say from when on readers see the new revision: now, as the last thing before the commit.
+    """
+    hold_the_instant(connection)
+    connection.execute(
+        """
+        WITH instant AS (
+            SELECT greatest(clock_timestamp(), max(served_from) + interval '1 microsecond') AS at FROM revision
+            WHERE force_code = %(code)s AND month = %(month)s AND number IS NOT DISTINCT FROM %(old)s
+        )
+        UPDATE revision SET
+            served_until = CASE WHEN number = %(old)s THEN instant.at END,
+            served_from = CASE WHEN number = %(new)s THEN instant.at ELSE served_from END
+        FROM instant
+        WHERE force_code = %(code)s AND month = %(month)s AND number IN (%(new)s, %(old)s)
+        """,
+        {
+            "code": held.force_code,
+            "month": edition.month.first_day,
+            "old": held.revision,
+            "new": held.next_number,
+        },
+    )
 
 
 def _insert_revision(
@@ -214,10 +253,7 @@ def _insert_revision(
         VALUES (
             %(code)s, %(month)s, %(number)s, %(cause)s, %(standing)s, %(source)s, %(origin)s, %(body_digest)s,
             %(content_digest)s, %(identity_version)s, %(rules_version)s, %(fetched_at)s, %(published_at)s,
-            CASE WHEN %(standing)s = 'served' THEN coalesce(
-                (SELECT max(served_until) FROM revision WHERE force_code = %(code)s AND month = %(month)s),
-                clock_timestamp()
-            ) END,
+            CASE WHEN %(standing)s = 'served' THEN clock_timestamp() END,
             %(received)s, %(stored)s, %(rejected)s, %(added)s, 0, %(mended)s, %(rejected_by_rule)s, %(quality)s,
             %(is_restated)s, %(is_doubled)s, %(is_date_only)s, %(run_id)s
         )

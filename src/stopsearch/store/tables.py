@@ -168,7 +168,7 @@ class MonthRelease(Base):
     month: Mapped[date] = mapped_column(primary_key=True)
     state: Mapped[str]
     is_listed: Mapped[bool] = mapped_column(server_default=text("false"))
-    is_doubtful: Mapped[bool] = mapped_column(server_default=text("false"))
+    doubtful_since: Mapped[datetime | None]
     first_listed_at: Mapped[datetime | None]
     last_listed_at: Mapped[datetime | None]
     last_checked_at: Mapped[datetime | None]
@@ -255,7 +255,9 @@ class Revision(Base):
     One revision of a force-month: an edition of its content, numbered by arrival, with what it changed.
 
     Law 1, conservation, is a CHECK here. `served_from` to `served_until` is when readers saw it; a historic edition
-    was never served. At most one revision of a force-month is current (served, not yet until).
+    was never served. `confirmed_at` is when the newest edition was published that was
+    known to hold the same content, as its time came to an end.
+    At most one revision of a force-month is current (served, not yet until).
     """
 
     __tablename__ = "revision"
@@ -273,6 +275,7 @@ class Revision(Base):
     rules_version: Mapped[Small]
     fetched_at: Mapped[datetime]
     published_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
     served_from: Mapped[datetime | None]
     served_until: Mapped[datetime | None]
     received: Mapped[int]

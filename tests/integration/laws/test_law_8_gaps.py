@@ -33,7 +33,7 @@ def state_of(database: Database, force: str, month: str) -> tuple[Any, ...] | No
     with database.connect() as connection:
         return connection.execute(
             """
-            SELECT state, is_listed, is_doubtful, current_revision FROM month_release
+            SELECT state, is_listed, doubtful_since IS NOT NULL, current_revision FROM month_release
             JOIN force ON force.code = force_code WHERE force.id = %s AND month = %s
             """,
             [force, Month.parse(month).first_day],
@@ -120,7 +120,7 @@ def test_law_8_gaps_a_held_month_that_answers_nothing_keeps_its_revision_and_is_
         assert state_of(database, "kent", "2023-04") == ("held", True, True, 1)
         assert row_places(database) == places
         assert due(database, standin.url, retry_empty_after_hours=0) == [
-            ("kent", "2023-04", "held, but came empty since")
+            ("kent", "2023-04", "held, but doubtful since")
         ]
         standin.publication.restore("kent", "2023-04")
         ingest_api(database, standin.url, retry_empty_after_hours=0)
