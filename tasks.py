@@ -70,7 +70,7 @@ def migrations(context: Context) -> None:
 @task(help={"workers": "pytest's processes (default: one a processor)", "arguments": "more for pytest"})
 def test(context: Context, workers: str = "auto", arguments: str = "") -> None:
     """Run the whole test suite."""
-    _run(context, f"uv run --no-sync pytest -n {shlex.quote(workers)} --dist loadgroup {arguments}")
+    _run(context, f"uv run --no-sync pytest -n {shlex.quote(workers)} --dist loadfile {arguments}")
 
 
 # Everything that CI runs, changing nothing.
