@@ -18,7 +18,7 @@ import structlog
 
 from stopsearch.domain.errors import SourceError
 from stopsearch.domain.states import BatchStatus, RunStatus
-from stopsearch.flows.bring_in import BringIn, store_gone
+from stopsearch.flows.bring_in import BringIn
 from stopsearch.flows.plan import DueMonth, Wanted
 from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.runs import Job, RunReport, Watcher
@@ -26,6 +26,7 @@ from stopsearch.settings import Settings
 from stopsearch.source.api import Traffic
 from stopsearch.store.database import Database
 from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_refused
+from stopsearch.store.troubles import store_gone
 from stopsearch.telemetry.events import Event
 
 log = structlog.get_logger()

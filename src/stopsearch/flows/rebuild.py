@@ -6,36 +6,28 @@ A force-month is rebuilt whole, since a revision has one set of rules. Dismissed
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-import structlog
-from psycopg import Connection
-
-from stopsearch.clean.identity import identify
-from stopsearch.clean.normal_form import normal_form
-from stopsearch.domain.errors import MonthRefused, StopSearchError, UnknownRevision
+from stopsearch.domain.errors import UnknownRevision
 from stopsearch.domain.months import Month
-from stopsearch.domain.states import Cause, LetterState, RunStatus, Source, Standing
+from stopsearch.domain.states import Cause, RunStatus, Standing
 from stopsearch.flows.batches import Batch, Trigger, as_asked
 from stopsearch.flows.plan import Wanted
-from stopsearch.flows.prepare_edition import RefusalLimits, Stopwatch, build_edition, decode
-from stopsearch.flows.runs import RunReport, report_run
+from stopsearch.flows.prepare_edition import RefusalLimits
+from stopsearch.flows.rebuild_month import Rebuild, failed, report_rebuild
+from stopsearch.flows.runs import RunReport
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
-from stopsearch.store.edition import Edition, LetterDraft
-from stopsearch.store.forces import force_code
-from stopsearch.store.kept_editions import KeptEdition, current_editions, editions_of, made_by_batch, read_edition
-from stopsearch.store.ledger import RunOutcome, begin_run, finish_run
-from stopsearch.store.letters import DeadLetter, count_attempt, find_letters, mark_replayed
-from stopsearch.store.locks import locked_month
-from stopsearch.store.operations import operation_codes
-from stopsearch.store.releases import Held, look
-from stopsearch.store.revise import Revised, revise
-from stopsearch.store.stop_rows import StopRows, stop_rows
+from stopsearch.store.kept_editions import KeptEdition, current_editions, editions_of, made_by_batch
+from stopsearch.store.letters import find_letters
 
 Progress = Callable[[int, int], None]  # how many force-months are done, and of how many
+
+# A force-month that another process writes is queued again, behind the others, after a wait that grows.
+_BUSY_TRIES = 3
+_BUSY_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +42,13 @@ class RebuildReport:
     still_rejected: int = 0  # dead letters that were tried and stay open
 
 
-class _NothingChanged(Exception):
-    """
-    Takes a transaction back in which a rebuild turned out to change nothing.
-    """
-
-
 def reprocess(
     database: Database, settings: Settings, wanted: Wanted, *, trigger: Trigger, progress: Progress | None = None
 ) -> RebuildReport:
     """
     Rebuild the held force-months that were asked for; where anything changes, as a revision of cause `rules`.
+
+    Anything: a row, a dead letter, a flag or figure, or that other rules than today's made the current revision.
     """
     with database.connect(autocommit=True) as connection:
         editions = [e for e in current_editions(connection) if wanted.covers(e.force, e.month)]
@@ -112,7 +100,8 @@ def revert(
     Make an earlier edition of a force-month current again, as a revision of cause `revert`.
 
     Args:
-        to: The revision whose edition it is; None: the one served before the current content.
+        to: The revision whose edition it is; None: the one served before the current content. Where the current
+            content is that of the edition already, nothing is changed.
 
     Raises:
         UnknownRevision: There is no such revision, or none before.
@@ -130,14 +119,16 @@ def revert_batch(
     """
     Take back every revision that one batch made and that is current still: a wrongly loaded archive, say.
 
-    A force-month that had nothing before the batch keeps what the batch brought: its run says so and fails.
+    Each goes back to what was served before and came by another batch. A force-month that had nothing before the batch
+    keeps what the batch brought: its run says so and fails.
     """
     chosen: list[tuple[KeptEdition, Cause]] = []
     lone: list[KeptEdition] = []
     with database.connect(autocommit=True) as connection:
         for made in made_by_batch(connection, batch_id):
             try:
-                chosen.append((edition_before(editions_of(connection, made.force, made.month)), Cause.REVERT))
+                editions = editions_of(connection, made.force, made.month)
+                chosen.append((edition_before(editions, not_of_batch=batch_id), Cause.REVERT))
             except UnknownRevision:
                 lone.append(made)
     report = _rebuild_all(
@@ -148,13 +139,19 @@ def revert_batch(
         trigger=trigger,
         progress=progress,
     )
-    kept = [_report(edition, _failed(_nothing_before(edition.force, edition.month)), {}) for edition in lone]
+    kept = [report_rebuild(edition, failed(_nothing_before(edition.force, edition.month)), {}) for edition in lone]
     return replace(report, runs=report.runs + kept)
 
 
-def edition_before(editions: list[KeptEdition], *, to: int | None = None) -> KeptEdition:
+def edition_before(
+    editions: list[KeptEdition], *, to: int | None = None, not_of_batch: int | None = None
+) -> KeptEdition:
     """
     Choose the edition that a revert makes current again.
+
+    Args:
+        to: The number of its revision; None: the last one that was served before the current content.
+        not_of_batch: A batch that is taken back whole: none of its revisions is chosen.
 
     Raises:
         UnknownRevision: There is none.
@@ -175,6 +172,7 @@ def edition_before(editions: list[KeptEdition], *, to: int | None = None) -> Kep
             and edition.number < current.number
             and edition.standing is Standing.SERVED
             and edition.content_digest != current.content_digest
+            and (not_of_batch is None or edition.batch_id != not_of_batch)
         ):
             return edition
     raise _nothing_before(first.force, first.month)
@@ -195,209 +193,30 @@ def _rebuild_all(
     trigger: Trigger,
     progress: Progress | None = None,
 ) -> RebuildReport:
-    todo = list(editions)
-    if not todo:
+    waiting = list(editions)
+    if not waiting:
         return RebuildReport(batch_id=None, runs=[])
+    total = len(waiting)
     runs: list[RunReport] = []
     replayed = still = 0
     limits = RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records)
     with Batch(database, trigger, asked_for) as batch, database.connect(autocommit=True) as connection:
-        for done, (edition, cause) in enumerate(todo, start=1):
-            rebuild = _Rebuild(connection, edition, cause, limits)
-            runs.append(rebuild.run(batch.id))
-            replayed += rebuild.replayed
-            still += rebuild.still_rejected
-            if progress is not None:
-                progress(done, len(todo))
+        for attempt in range(1, _BUSY_TRIES + 1):
+            busy: list[tuple[KeptEdition, Cause]] = []
+            for edition, cause in waiting:
+                rebuild = Rebuild(connection, edition, cause, limits)
+                report = rebuild.run(batch.id)
+                if report.outcome.status is RunStatus.BUSY and attempt < _BUSY_TRIES:
+                    busy.append((edition, cause))
+                    continue
+                runs.append(report)
+                replayed += rebuild.replayed
+                still += rebuild.still_rejected
+                if progress is not None:
+                    progress(len(runs), total)
+            if not busy:
+                break
+            waiting = busy
+            time.sleep(_BUSY_WAIT_S * attempt)
         batch.finish(runs)
     return RebuildReport(batch_id=batch.id, runs=runs, replayed=replayed, still_rejected=still)
-
-
-class _Rebuild:
-    """
-    One force-month being rebuilt.
-    """
-
-    def __init__(self, connection: Connection, edition: KeptEdition, cause: Cause, limits: RefusalLimits) -> None:
-        self._connection = connection
-        self._kept = edition
-        self._cause = cause
-        self._limits = limits
-        self._watch = Stopwatch()
-        self.replayed = 0
-        self.still_rejected = 0
-
-    def run(self, batch_id: int) -> RunReport:
-        """
-        Rebuild it, and say in the ledger how that ended.
-        """
-        kept = self._kept
-        code = force_code(self._connection, kept.force)
-        run_id = begin_run(
-            self._connection,
-            batch_id=batch_id,
-            force_code=code,
-            month=kept.month,
-            source=Source.KEPT,
-            at=_now(),
-        )
-        with structlog.contextvars.bound_contextvars(force=kept.force, month=str(kept.month), run_id=run_id):
-            try:
-                with locked_month(self._connection, code, kept.month):
-                    if self._cause is not Cause.REVERT:
-                        self._kept = self._current()
-                    outcome = self._rebuild(look(self._connection, kept.force, kept.month), run_id)
-            except StopSearchError as error:
-                outcome = _failed(error)
-            if outcome.status is not RunStatus.REVISED:
-                finish_run(self._connection, run_id, outcome, durations_s=self._watch.seconds, at=_now())
-            return _report(kept, outcome, self._watch.seconds)
-
-    def _current(self) -> KeptEdition:
-        """
-        Give the edition that is current now: another may have become so since this force-month was chosen.
-        """
-        editions = editions_of(self._connection, self._kept.force, self._kept.month)
-        return next(edition for edition in editions if edition.is_current)
-
-    def _rebuild(self, held: Held, run_id: int) -> RunOutcome:
-        kept = self._kept
-        letters = self._letters_of(kept.number)
-        edition, rows = self._edition(letters)
-        passed, failed = _part_open(letters, edition)
-        self.still_rejected = len(failed)
-        if self._cause is Cause.REPLAY and not passed:
-            count_attempt(self._connection, [letter.id for letter in failed])
-            return RunOutcome(status=RunStatus.UNCHANGED, revision=held.revision)
-        edition = replace(edition, letters=[_with_attempts(draft, failed) for draft in edition.letters])
-        try:
-            with self._watch.stage("store"), self._connection.transaction():
-                if self._cause is not Cause.REVERT:
-                    mark_replayed(self._connection, [letter.id for letter in passed])
-                revised = revise(
-                    self._connection,
-                    edition,
-                    rows,
-                    held,
-                    cause=self._cause,
-                    run_id=run_id,
-                    is_restated=kept.is_restated if self._cause is Cause.REVERT else None,
-                    by_value=True,
-                )
-                same_letters = _rules_by_record(letters) == _rules_by_record(edition.letters)
-                if self._cause is Cause.RULES and not revised.added + revised.withdrawn and same_letters:
-                    raise _NothingChanged
-                outcome = _revised(edition, revised)
-                finish_run(self._connection, run_id, outcome, durations_s=self._watch.seconds, at=_now())
-        except _NothingChanged:
-            return RunOutcome(status=RunStatus.UNCHANGED, revision=held.revision)
-        self.replayed = len(passed) if self._cause is not Cause.REVERT else 0
-        return outcome
-
-    def _letters_of(self, revision: int) -> list[DeadLetter]:
-        letters = find_letters(
-            self._connection,
-            force=self._kept.force,
-            month=self._kept.month,
-            states=tuple(LetterState),
-        )
-        return [letter for letter in letters if letter.revision == revision]
-
-    def _edition(self, letters: list[DeadLetter]) -> tuple[Edition, StopRows]:
-        published, body = read_edition(self._connection, self._kept)
-        with self._watch.stage("decode"):
-            source = decode(published.shape, published.body)
-        with self._watch.stage("identify"):
-            normal = normal_form(source.frame)
-            identities = identify(published.force, published.month, normal)
-        edition, rows = build_edition(
-            published,
-            source,
-            normal,
-            identities,
-            body=body,
-            limits=self._limits,
-            name_operations=lambda names: operation_codes(self._connection, names),
-            watch=self._watch,
-        )
-        dismissed = [letter for letter in letters if letter.state is LetterState.DISMISSED]
-        if not dismissed:
-            return edition, rows
-        edition = keep_dismissed(edition, dismissed)
-        operations = {name for name in edition.accepted["operation_name"].unique().to_list() if name}
-        codes = operation_codes(self._connection, operations) if operations else {}
-        return edition, stop_rows(edition.month, edition.accepted, edition.ids, codes)
-
-
-def keep_dismissed(edition: Edition, dismissed: list[DeadLetter]) -> Edition:
-    """
-    Leave the records rejected that somebody has dismissed, whatever today's rules say of them.
-    """
-    numbers = {letter.record_number: letter for letter in dismissed}
-    stays = ~edition.accepted["record_number"].is_in(list(numbers))
-    drafts = {draft.record_number: draft for draft in edition.letters}
-    for number, letter in numbers.items():
-        drafts[number] = LetterDraft(
-            record_number=number,
-            raw=letter.raw,
-            rejections=drafts[number].rejections if number in drafts else letter.rejections,
-            state=LetterState.DISMISSED,
-            reason=letter.reason,
-            attempts=letter.attempts,
-        )
-    return replace(
-        edition,
-        accepted=edition.accepted.filter(stays),
-        ids=edition.ids[stays.to_numpy()],
-        letters=[drafts[number] for number in sorted(drafts)],
-    )
-
-
-def _part_open(letters: list[DeadLetter], edition: Edition) -> tuple[list[DeadLetter], list[DeadLetter]]:
-    """
-    Part the open letters into those whose records pass today, and those whose records do not.
-    """
-    rejected = {draft.record_number for draft in edition.letters}
-    is_open = [letter for letter in letters if letter.state is LetterState.OPEN]
-    passed = [letter for letter in is_open if letter.record_number not in rejected]
-    failed = [letter for letter in is_open if letter.record_number in rejected]
-    return passed, failed
-
-
-def _with_attempts(draft: LetterDraft, failed: list[DeadLetter]) -> LetterDraft:
-    attempts = {letter.record_number: letter.attempts + 1 for letter in failed}
-    return replace(draft, attempts=attempts.get(draft.record_number, draft.attempts))
-
-
-def _rules_by_record(letters: Iterable[DeadLetter | LetterDraft]) -> dict[int, list[str]]:
-    return {letter.record_number: sorted(part["rule"] for part in letter.rejections) for letter in letters}
-
-
-def _revised(edition: Edition, revised: Revised) -> RunOutcome:
-    return RunOutcome(
-        status=RunStatus.REVISED,
-        revision=revised.number,
-        origin=edition.origin,
-        received=revised.received,
-        stored=revised.stored,
-        rejected=revised.rejected,
-        added=revised.added,
-        withdrawn=revised.withdrawn,
-        mended=edition.mended,
-        rejected_by_rule=edition.rejected_by_rule,
-    )
-
-
-def _failed(error: StopSearchError) -> RunOutcome:
-    status = RunStatus.REFUSED if isinstance(error, MonthRefused) else RunStatus.FAILED
-    return RunOutcome(status=status, error_kind=error.kind, error_text=str(error))
-
-
-def _report(edition: KeptEdition, outcome: RunOutcome, durations_s: dict[str, float]) -> RunReport:
-    return report_run(
-        force=edition.force, month=edition.month, source=Source.KEPT, outcome=outcome, durations_s=durations_s
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

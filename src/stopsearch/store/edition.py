@@ -29,6 +29,7 @@ class LetterDraft:
     state: LetterState = LetterState.OPEN
     reason: str | None = None
     attempts: int = 0
+    decided_at: datetime | None = None  # when somebody dismissed it; an open letter has none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,13 +36,24 @@ class KeptEdition:
     published_at: datetime
     is_restated: bool
     is_current: bool
+    rules_version: int
+    mended: dict[str, int]
+    rejected_by_rule: dict[str, int]
+    quality: dict[str, Any]
+    is_doubled: bool
+    is_date_only: bool
+    batch_id: int | None  # the batch that made it
 
 
 _EDITIONS = """
     SELECT force.id, revision.month, revision.number, revision.standing, revision.source, revision.origin,
         revision.body_digest, revision.content_digest, revision.fetched_at, revision.published_at,
-        revision.is_restated, revision.standing = 'served' AND revision.served_until IS NULL
-    FROM revision JOIN force ON force.code = revision.force_code
+        revision.is_restated, revision.standing = 'served' AND revision.served_until IS NULL, revision.rules_version,
+        revision.mended, revision.rejected_by_rule, revision.quality, revision.is_doubled, revision.is_date_only,
+        run.batch_id
+    FROM revision
+    JOIN force ON force.code = revision.force_code
+    LEFT JOIN ingest_run AS run ON run.id = revision.run_id
 """
 
 
@@ -81,8 +92,7 @@ def made_by_batch(connection: Connection, batch_id: int) -> list[KeptEdition]:
     rows = connection.execute(
         _EDITIONS
         + """
-        JOIN ingest_run ON ingest_run.id = revision.run_id
-        WHERE revision.standing = 'served' AND revision.served_until IS NULL AND ingest_run.batch_id = %s
+        WHERE revision.standing = 'served' AND revision.served_until IS NULL AND run.batch_id = %s
         ORDER BY force.id, revision.month
         """,
         [batch_id],
@@ -125,4 +135,11 @@ def _edition(row: tuple[Any, ...]) -> KeptEdition:
         published_at=row[9],
         is_restated=row[10],
         is_current=row[11],
+        rules_version=row[12],
+        mended=row[13],
+        rejected_by_rule=row[14],
+        quality=row[15],
+        is_doubled=row[16],
+        is_date_only=row[17],
+        batch_id=row[18],
     )

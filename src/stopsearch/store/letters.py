@@ -66,7 +66,7 @@ def keep_letters(connection: Connection, edition: Edition, held: Held) -> None:
                     letter.state,
                     letter.reason,
                     letter.attempts,
-                    None if letter.state is LetterState.OPEN else edition.fetched_at,
+                    letter.decided_at,
                 )
             )
 
@@ -156,20 +156,33 @@ def dismiss_letters(connection: Connection, ids: Sequence[int], *, reason: str) 
     return connection.execute(
         """
         UPDATE dead_letter SET state = 'dismissed', reason = %s, decided_at = clock_timestamp()
-        WHERE id = ANY(%s) AND state = 'open'
+        WHERE id IN (SELECT id FROM dead_letter WHERE id = ANY(%s) AND state = 'open' ORDER BY id FOR UPDATE)
         """,
         [reason, list(ids)],
     ).rowcount
 
 
+def lock_letters(connection: Connection, ids: Sequence[int]) -> dict[int, LetterState]:
+    """
+    Lock letters until the transaction ends: nobody can decide on them meanwhile. In the order of their ids.
+
+    Returns:
+        The state of each as it is now, by id.
+    """
+    rows = connection.execute(
+        "SELECT id, state FROM dead_letter WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)]
+    )
+    return {int(row[0]): LetterState(row[1]) for row in rows}
+
+
 def mark_replayed(connection: Connection, ids: Sequence[int]) -> None:
     """
-    Mark letters replayed: their records are stops now.
+    Mark open letters replayed: their records are stops now.
     """
     connection.execute(
         """
         UPDATE dead_letter SET state = 'replayed', attempts = attempts + 1, decided_at = clock_timestamp()
-        WHERE id = ANY(%s)
+        WHERE id = ANY(%s) AND state = 'open'
         """,
         [list(ids)],
     )
@@ -179,4 +192,6 @@ def count_attempt(connection: Connection, ids: Sequence[int]) -> None:
     """
     Count a replay that cleared nothing: the letters stay open.
     """
-    connection.execute("UPDATE dead_letter SET attempts = attempts + 1 WHERE id = ANY(%s)", [list(ids)])
+    connection.execute(
+        "UPDATE dead_letter SET attempts = attempts + 1 WHERE id = ANY(%s) AND state = 'open'", [list(ids)]
+    )
