@@ -17,6 +17,7 @@ import pytest
 from builders.archives import member_name, sample_month, write_archive
 from builders.command_line import CommandLine, end
 from builders.standin import RunningStandin, make_api_record, running_standin
+from stopsearch.store.database import Database
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cli-ingest")]
 
@@ -51,6 +52,19 @@ def held(stopsearch: CommandLine) -> set[tuple[str, str]]:
     return {(cell["force"], cell["month"]) for cell in cells if cell["state"] == "held"}
 
 
+def rows_of_every_table(database: Database) -> dict[str, str]:
+    """
+    Give every table's rows as text, but those of the call budget.
+    """
+    with database.connect() as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'call_budget'"
+        ).fetchall()
+        return {
+            table: str(connection.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()) for (table,) in tables
+        }
+
+
 def asked(upstream: RunningStandin) -> list[int]:
     """
     Tell how often each force-month was asked for.
@@ -78,6 +92,17 @@ def test_brings_in_what_is_due_and_nothing_else(stopsearch: CommandLine, upstrea
     again = stopsearch.look("ingest")
     assert "Nothing is due" in again.out
     assert asked(upstream) == [1] * 9
+
+
+def test_dry_run_writes_nothing(stopsearch: CommandLine, database: Database) -> None:
+    """
+    Nothing but that calls were made: the rate is limited for it as for any other.
+    """
+    before = rows_of_every_table(database)
+    told = stopsearch.look("ingest", "--dry-run", "--json").objects
+    assert {key: value for key, value in rows_of_every_table(database).items() if before[key] != value} == {}
+    assert told == stopsearch.look("plan", "--json").objects
+    assert rows_of_every_table(database)["listing"] != before["listing"]
 
 
 def test_what_failed_is_told_and_due_again(stopsearch: CommandLine, upstream: RunningStandin) -> None:
