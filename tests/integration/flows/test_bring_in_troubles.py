@@ -16,6 +16,7 @@ from builders.standin import make_api_record
 from builders.store_state import breaches_of, count_rows
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import RunStatus
+from stopsearch.flows import bring_in as bring_in_flow
 from stopsearch.flows.batches import Batch
 from stopsearch.flows.runs import Job, RunReport
 from stopsearch.store.database import Database
@@ -96,10 +97,11 @@ def test_trouble_that_cannot_be_noted_harms_no_other_run(database: Database, imp
 
 
 @pytest.mark.parametrize("code", ["40P01", "40001", "55P03"])
-def test_trouble_that_passes_is_tried_once_more(database: Database, code: str) -> None:
+def test_trouble_that_passes_is_tried_once_more(database: Database, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The counter is a sequence, which no rollback takes back.
+    The counter is a sequence, which no rollback takes back. The one writer took its streets for kept the first time.
     """
+    monkeypatch.setattr(bring_in_flow, "_WRITERS", 1)
     with database.connect(autocommit=True) as connection:
         connection.execute("CREATE SEQUENCE tries")
         connection.execute(

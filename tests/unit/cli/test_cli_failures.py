@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import errors
+from sqlalchemy.exc import DBAPIError
 
 from stopsearch.cli.app import run
 from stopsearch.cli.failures import tell_failure
@@ -37,6 +39,28 @@ def test_lost_database_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "server closed the connection" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (errors.InsufficientPrivilege("Somebody"), 3, "A right is missing"),
+        (errors.InvalidSchemaName("Somebody"), 3, "A right is missing"),
+        (errors.ReadOnlySqlTransaction("Somebody"), 3, "takes no writes"),
+        (errors.CheckViolation("Somebody"), 6, "refused a statement: CheckViolation (23514)"),
+        (errors.LockNotAvailable("Somebody"), 6, "refused a statement: LockNotAvailable (55P03)"),
+        (errors.AdminShutdown("Somebody"), 6, "went away"),
+    ],
+)
+def test_the_database_s_errors_are_told_without_what_they_quote(
+    error: psycopg.Error, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrapped in (error, DBAPIError("INSERT", {"name": "Somebody"}, error)):
+        assert tell_failure(wrapped, debug=False) == code
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert words in told
+        assert "Somebody" not in told
 
 
 def test_fault_of_ours_is_short_and_its_traceback_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
