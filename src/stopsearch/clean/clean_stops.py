@@ -17,7 +17,7 @@ from stopsearch.clean.rules.outcomes import mend_old_outcome
 from stopsearch.clean.rules.places import far_from_force, read_coordinate, without_zeroed
 from stopsearch.clean.rules.times import local_dates, read_instants
 from stopsearch.clean.source_records import SourceRecords
-from stopsearch.domain.stops import BOOLEAN_FIELDS
+from stopsearch.domain.stops import BOOLEAN_FIELDS, FIELDS
 
 # Raise it with any change of a rule, of the contract or of a derived column: a revision says which rules made it.
 RULES_VERSION = 1
@@ -53,7 +53,7 @@ def clean_stops(force: str, source: SourceRecords, normal: pl.DataFrame, identit
         identities: The same, identified.
     """
     mended: Counter[str] = Counter(source.mended)
-    columns: dict[str, pl.Series] = {name: normal[name] for name in normal.columns}
+    columns: dict[str, pl.Series] = {name: normal[name] for name in ("record_number", *FIELDS)}
     for name in READ_FIELDS:
         columns[f"published_{name}"] = source.frame[name]
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stopsearch.clean.source_records import UNREADABLE_TEXT
 from stopsearch.domain.months import Month
 from stopsearch.domain.stops import FIELDS
 
@@ -43,6 +44,7 @@ def identify(force: str, month: Month, normal: pl.DataFrame) -> Identities:
     A record's digest is the SHA-256 of force, month, the 15 fields (no value as an empty text) and the ordinal
     among exact repeats, joined by U+001F. Its id is a version 8 UUID: the month in 2 bytes, 2 bytes of the
     force's digest, then 12 bytes of the record's digest. So a force-month's ids lie together in an index.
+    A record that could not be read has no fields: the word `unreadable` and its text stand in their place.
 
     Args:
         normal: The records in normal form; repeats are told apart by their order.
@@ -77,19 +79,22 @@ def _content(force: str, month: Month, normal: pl.DataFrame) -> pl.Series:
         pl.concat_str([head, *(pl.col(name).fill_null("") for name in FIELDS), first], separator=_SEPARATOR)
     ).to_series()
     is_ambiguous = fields.str.count_matches(_SEPARATOR, literal=True) != len(FIELDS) + 2
-    if not is_ambiguous.any():
-        return fields
-    # A value that holds the separator itself can't be let pass for two: it is escaped, and so is the escape. The
-    # text of such a record has one part more than any other's, so that it is the text of no other record.
-    escaped = [
-        pl.col(name)
-        .fill_null("")
-        .str.replace_all("\\", "\\\\", literal=True)
-        .str.replace_all(_SEPARATOR, "\\u001f", literal=True)
-        for name in FIELDS
-    ]
-    careful = normal.select(pl.concat_str([head, *escaped, pl.lit("escaped"), first], separator=_SEPARATOR)).to_series()
-    return careful.zip_with(is_ambiguous, fields)
+    if is_ambiguous.any():
+        # A value that holds the separator itself can't be let pass for two: it is escaped, and so is the escape. The
+        # text of such a record has one part more than any other's, so that it is the text of no other record.
+        escaped = [_escaped(name).fill_null("") for name in FIELDS]
+        careful = normal.select(pl.concat_str([head, *escaped, pl.lit("escaped"), first], separator=_SEPARATOR))
+        fields = careful.to_series().zip_with(is_ambiguous, fields)
+    if UNREADABLE_TEXT in normal.columns:
+        # Five parts, which no record that could be read has.
+        parts = [head, pl.lit("unreadable"), _escaped(UNREADABLE_TEXT), first]
+        unread = normal.select(pl.concat_str(parts, separator=_SEPARATOR)).to_series()
+        fields = unread.zip_with(unread.is_not_null(), fields)
+    return fields
+
+
+def _escaped(name: str) -> pl.Expr:
+    return pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all(_SEPARATOR, "\\u001f", literal=True)
 
 
 def _number_repeats(texts: list[bytes], digests: list[bytes]) -> pl.Series:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from stopsearch.clean.source_records import UNREADABLE_TEXT
 from stopsearch.domain.stops import FIELDS
 
 _SECONDS = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$"
@@ -23,11 +24,13 @@ def normal_form(source: pl.DataFrame) -> pl.DataFrame:
 
     Instants become UTC with microseconds (`2023-07-31T15:37:00.000000Z`), coordinates six-decimal text; booleans
     and labels stay as the archive writes them; no value is null. A value that can't be read stays as it is: the
-    contract rejects it, and its identity is that of what the publisher wrote.
+    contract rejects it, and its identity is that of what the publisher wrote. The text of unreadable records, where
+    there are any, is carried along as it is.
     """
+    carried = [UNREADABLE_TEXT] if UNREADABLE_TEXT in source.columns else []
     return source.with_columns(
         _instants(source["datetime"]), _coordinates(source["latitude"]), _coordinates(source["longitude"])
-    ).select("record_number", *FIELDS)
+    ).select("record_number", *FIELDS, *carried)
 
 
 def _instants(column: pl.Series) -> pl.Series:

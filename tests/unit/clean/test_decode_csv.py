@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders.source_bodies import api_record, csv_body, json_body
 from stopsearch.clean.decode_csv import decode_csv
@@ -56,9 +58,71 @@ def test_a_file_without_the_header_fails_the_month(body: bytes) -> None:
         decode_csv(body)
 
 
-def test_a_quoted_value_may_hold_a_comma_and_a_line_end() -> None:
-    source = decode_csv(csv_body({"operation_name": 'Op "A",\nB'}, {}))
-    assert source.frame["operation_name"].to_list() == ['Op "A",\nB', None]
+def test_a_quoted_value_may_hold_a_comma_and_a_quote() -> None:
+    source = decode_csv(csv_body({"operation_name": 'Op "A", B'}, {}))
+    assert source.frame["operation_name"].to_list() == ['Op "A", B', None]
+    assert source.unreadable == {}
+
+
+def test_a_line_end_ends_the_record_even_within_quotes() -> None:
+    source = decode_csv(csv_body({"operation_name": "Op A\nB"}, {"gender": "Female"}))
+    assert source.unreadable == {1: "bad_quote", 2: "wrong_column_count"}
+    assert source.frame["gender"].to_list() == [None, None, "Female"]
+
+
+@pytest.mark.parametrize("count", [300, 3_000])  # the second is more than the field limit of Python's csv module
+@pytest.mark.parametrize("place", [10, None])
+def test_a_quote_that_is_never_closed_swallows_no_other_record(count: int, place: int | None) -> None:
+    lines = csv_body(*[{"operation_name": "Op A"}] * count).splitlines()
+    at = place or count
+    lines[at] = lines[at].replace(b"Op A", b'"Op A')
+    source = decode_csv(b"\n".join([*lines, b""]))
+    assert len(source) == count
+    assert source.unreadable == {at: "bad_quote"}
+    assert json.loads(source.raw([at])[0]) == lines[at].decode()
+    assert source.frame["operation_name"].to_list() == [None if n == at else "Op A" for n in range(1, count + 1)]
+
+
+def test_a_value_of_any_length_is_read() -> None:
+    source = decode_csv(csv_body({"operation_name": "A" * 200_000}, {"operation_name": '"'}))
+    assert source.frame["operation_name"].to_list() == ["A" * 200_000, '"']
+
+
+def test_a_lone_carriage_return_or_a_nul_is_part_of_its_value() -> None:
+    body = csv_body({"operation_name": "Op@A"}, {})
+    for odd in ("\r", "\0"):
+        source = decode_csv(body.replace(b"@", odd.encode()))
+        assert source.frame["operation_name"].to_list() == [f"Op{odd}A", None]
+        assert json.loads(source.raw([1])[0])["Part of a policing operation"] == ""
+
+
+@pytest.mark.parametrize("quoted", [b'"Type"', b'"Type', b'Ty"pe', b"Ty\rpe", b"Ty\xffpe", b'"' + b"T" * 200_000])
+def test_an_odd_header_is_read_or_refused(quoted: bytes) -> None:
+    body = csv_body({}).replace(b"Type", quoted, 1)
+    if quoted == b'"Type"':
+        assert decode_csv(body).frame.equals(decode_csv(csv_body({})).frame)
+    else:
+        with pytest.raises(SourceShapeChanged, match="Type"):
+            decode_csv(body)
+
+
+_MANGLED = st.lists(
+    st.sampled_from([b'"', b",", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b" ", b"\xc3\xa9", b"A", b"\xe2\x80\xa8"])
+    | st.binary(max_size=3)
+    | st.just(csv_body({}).splitlines()[1]),
+    max_size=40,
+).map(b"".join)
+
+
+@given(_MANGLED)
+def test_every_line_that_is_not_blank_is_a_record(mangled: bytes) -> None:
+    header = csv_body().splitlines()[0]
+    source = decode_csv(header + b"\n" + mangled)
+    lines = [line for line in mangled.split(b"\n") if line.strip(b"\r")]
+    assert len(source) == len(lines)
+    assert source.frame["record_number"].to_list() == list(range(1, len(lines) + 1))
+    for raw in source.raw(range(1, len(lines) + 1)):
+        json.loads(raw.encode())
 
 
 @pytest.mark.parametrize("line", [b"too,few", b"x," * 20])

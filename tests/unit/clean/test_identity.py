@@ -159,3 +159,36 @@ def test_a_value_that_holds_the_separator_passes_for_no_other() -> None:
         _ids(api_record(legislation="A\\\x1fB", object_of_search="C"))[0],
     ]
     assert len(set(ids)) == 4
+
+
+GOLDEN_UNREADABLE_IDS = [
+    UUID("5edabe3e-5bda-887a-9973-42e59d1443b6"),
+    UUID("5edabe3e-7532-8d66-a2a0-6204fd8eb655"),
+    UUID("5edabe3e-9d09-8f50-b541-18cd6eea4271"),
+]
+GOLDEN_UNREADABLE_CONTENT = "810e0e1070cbbfc27c69c94df805cbe063455e086ce8fab278699e3fc2ae3369"
+
+
+def test_golden_vectors_of_unreadable_records() -> None:
+    identities = _identify(decode_json(json_body(api_record(), None, [1, "\x1f\\"], None)))
+    assert [UUID(bytes=row.tobytes()) for row in identities.ids] == [GOLDEN_IDS[0], *GOLDEN_UNREADABLE_IDS]
+    assert identities.content_digest.hex() == GOLDEN_UNREADABLE_CONTENT
+    assert identities.ordinals.to_list() == [0, 0, 0, 1]
+    parts = ["leicestershire", "2023-07", "unreadable", r'[1, "\\u001f\\\\"]', "0"]
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    assert identities.ids[2].tobytes()[9:] == digest[5:12]
+
+
+def test_an_unreadable_record_counts_by_its_text() -> None:
+    header, line = csv_body({}).splitlines()
+    digests = {
+        _identify(decode_csv(b"\n".join([header, line, odd]))).content_digest
+        for odd in (b"too,few", b"too,many" * 20, b"too\x1ffew", b"too\\u001ffew", b'"', line + b"\xff", b"," * 14)
+    }
+    assert len(digests) == 7
+
+
+def test_the_order_of_unreadable_records_is_nothing() -> None:
+    one, other = (_identify(decode_json(json_body(*some))) for some in ((1, api_record(), 2), (2, 1, api_record())))
+    assert one.content_digest == other.content_digest
+    assert sorted(one.ids.tolist()) == sorted(other.ids.tolist())
