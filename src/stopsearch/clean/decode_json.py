@@ -14,9 +14,11 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
+from stopsearch.clean.json_elements import has_json_syntax, split_elements
+from stopsearch.clean.json_values import TooDeepError, as_text
 from stopsearch.clean.rules.ethnicities import OLD_ETHNICITIES
 from stopsearch.clean.rules.outcomes import OLD_OUTCOMES, false_outcome_as_published
-from stopsearch.clean.source_records import SOURCE_SCHEMA, SourceRecords, no_streets
+from stopsearch.clean.source_records import SOURCE_SCHEMA, SourceRecords, no_streets, with_unreadable
 from stopsearch.domain.errors import SourceShapeChanged
 from stopsearch.domain.stops import BOOLEAN_FIELDS, FIELDS
 from stopsearch.domain.vocabulary import VOCABULARY, labels_of
@@ -26,6 +28,7 @@ _PLACED = ("latitude", "longitude")
 # Keys of the current API that are no field of the archive: derived, or enrichment. They stay outside identity.
 _BESIDE = ("involved_person", "outcome_object")
 _KEYS = (*(name for name in FIELDS if name not in _PLACED), *_BESIDE, "location")
+_KNOWN = frozenset(_KEYS)
 
 # What a value may be that is no object. A union with one struct never fails a decode, whatever comes.
 _Odd = str | int | float | bool | list[Any] | None
@@ -82,12 +85,17 @@ _Anything = _record_type("_Anything", dict.fromkeys(FIELDS, Any), _AnyLocation |
 _STRUCTS = {_Labelled, _Expected, _Anything}
 _MANY = 20
 _MAX_STREET_ID = 2**31
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError)
+_NOT_JSON = "not_readable_json"
 _Record = Any  # a struct made above, or an odd value in its place
 
 # Each decoder takes more than the one before, and takes longer: what every month of real data looks like comes first.
 _decode_labelled = msgspec.json.Decoder(list[_Labelled]).decode  # type: ignore[valid-type]
 _decode_expected = msgspec.json.Decoder(list[_Expected]).decode  # type: ignore[valid-type]
 _decode_anything = msgspec.json.Decoder(list[_Anything | _Odd]).decode  # type: ignore[valid-type]
+_decode_keys = msgspec.json.Decoder(list[dict[str, msgspec.Raw] | _Odd]).decode
+_decode_one = msgspec.json.Decoder(_Anything | _Odd).decode
+_decode_keys_of_one = msgspec.json.Decoder(dict[str, msgspec.Raw] | _Odd).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -101,17 +109,43 @@ def decode_json(body: bytes) -> SourceRecords:
     Raises:
         SourceShapeChanged: The body is no JSON array, or a key is absent from every record.
     """
-    records, extra_keys = _decode(body)
-    unreadable: dict[int, str] = {}
-    if set(map(type, records)) - _STRUCTS:
-        nothing = _Anything()
+    records, extra_keys, unreadable = _decode(body)
+    nothing = _Anything()
+    kinds = set(map(type, records))
+    is_loose = bool(kinds - {_Labelled, _Expected})
+    if kinds - _STRUCTS:
         for place, record in enumerate(records):
             if not isinstance(record, _Anything):
-                unreadable[place + 1] = "not_an_object"
+                unreadable.setdefault(place + 1, "not_an_object")
                 records[place] = nothing
     _refuse_missing_keys(records, len(records) - len(unreadable))
 
-    mended: Counter[str] = Counter()
+    frame, falses, too_deep = _as_frame(records, is_loose=is_loose)
+    if too_deep:
+        for place in too_deep:
+            unreadable[place + 1] = _NOT_JSON
+            records[place] = nothing
+        frame, falses, _ = _as_frame(records, is_loose=is_loose)
+
+    def raw(numbers: Sequence[int]) -> list[str]:
+        return _raw(body, unreadable, numbers)
+
+    return SourceRecords(
+        frame=with_unreadable(frame, unreadable, raw),
+        unreadable=unreadable,
+        mended={"outcome_false": falses} if falses else {},
+        extra_keys=extra_keys,
+        streets=_streets([record.location for record in records]),
+        raw=raw,
+    )
+
+
+def _as_frame(records: list[_Record], *, is_loose: bool) -> tuple[pl.DataFrame, int, set[int]]:
+    """
+    Give the records as columns, how many outcomes were `false`, and the places of records too deep to be written.
+    """
+    falses = 0
+    too_deep: set[int] = set()
     columns: dict[str, pl.Series] = {"record_number": pl.Series(range(1, len(records) + 1), dtype=pl.UInt32)}
     locations = [record.location for record in records]
     is_odd = bool(set(map(type, locations)) - {_Location, _AnyLocation, NoneType, msgspec.UnsetType})
@@ -126,36 +160,44 @@ def decode_json(body: bytes) -> SourceRecords:
             values = list(map(attrgetter(name), records))
         if name == "outcome":
             values, falses = false_outcome_as_published(values)
-            mended["outcome_false"] += falses
-        columns[name] = _text(name, values)
-    frame = pl.DataFrame(columns, schema=SOURCE_SCHEMA)
-    return SourceRecords(
-        frame=frame,
-        unreadable=unreadable,
-        mended={rule: count for rule, count in mended.items() if count},
-        extra_keys=extra_keys,
-        streets=_streets(locations),
-        raw=lambda numbers: _raw(body, numbers),
-    )
+        if is_loose and set(map(type, values)) - {str, bool, NoneType}:
+            # A type that is not due here, or an absent key. Polars is not asked: it takes minutes for a deep list.
+            values = _as_texts(values, too_deep)
+            columns[name] = pl.Series(name, values, dtype=pl.String)
+        else:
+            columns[name] = _text(name, values)
+    return pl.DataFrame(columns, schema=SOURCE_SCHEMA), falses, too_deep
 
 
-def _decode(body: bytes) -> tuple[list[_Record], dict[str, int]]:
+def _decode(body: bytes) -> tuple[list[_Record], dict[str, int], dict[int, str]]:
+    """
+    Give the records, the count of each key that nobody knows, and what can't be read, by its record number.
+    """
     for decoder in (_decode_labelled, _decode_expected):
         try:
-            return decoder(body), {}
-        except msgspec.ValidationError:
+            return decoder(body), {}, {}
+        except _UNDECODABLE:
             continue  # a label, type or key that we don't expect, somewhere: the next decoder takes more
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _not_an_array(str(error)) from error
+    unreadable: dict[int, str] = {}
     try:
-        records = _decode_anything(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_an_array(str(error)) from error
-    known = set(_KEYS)
-    extra = Counter(
-        key for record in msgspec.json.decode(body) if isinstance(record, dict) for key in record if key not in known
-    )
-    return records, dict(extra)
+        records, keys = _decode_anything(body), _decode_keys(body)
+    except _UNDECODABLE as error:
+        elements = split_elements(body)
+        if elements is None:
+            raise _not_an_array(str(error)) from error
+        records, keys = [], []
+        for number, element in enumerate(elements, start=1):
+            try:
+                record, known = _decode_one(element), _decode_keys_of_one(element)
+            except _UNDECODABLE as reason:
+                if not has_json_syntax(element):
+                    raise _not_an_array(str(error)) from reason
+                record, known = None, None
+                unreadable[number] = _NOT_JSON
+            records.append(record)
+            keys.append(known)
+    extra = Counter(key for record in keys if isinstance(record, dict) for key in record if key not in _KNOWN)
+    return records, dict(extra), unreadable
 
 
 def _not_an_array(reason: str) -> SourceShapeChanged:
@@ -179,39 +221,32 @@ def _refuse_missing_keys(records: list[_Record], readable: int) -> None:
         )
 
 
-def _text(name: str, values: list[Any]) -> pl.Series:
+def _text(name: str, values: list[str | bool | None]) -> pl.Series:
     """
     Write a key's values as the archive would: text as it is, booleans as True and False, no value as null.
     """
     if name in BOOLEAN_FIELDS:
         try:
             flags = pl.Series(name, values, dtype=pl.Boolean, strict=True)
-        except (TypeError, ValueError):  # a type that is not due here, or an absent key
-            return pl.Series(name, [_as_text(value) for value in values], dtype=pl.String)
+        except (TypeError, ValueError):  # text among them
+            return pl.Series(name, list(map(as_text, values)), dtype=pl.String)
         return flags.replace_strict({True: "True", False: "False"}, default=None, return_dtype=pl.String)
     try:
         column = pl.Series(name, values, dtype=pl.String, strict=True)
-    except (TypeError, ValueError):  # a type that is not due here, or an absent key
-        column = pl.Series(name, [_as_text(value) for value in values], dtype=pl.String)
+    except (TypeError, ValueError):  # booleans among them, or an absent key
+        column = pl.Series(name, list(map(as_text, values)), dtype=pl.String)
     return column.set(column == "", None)
 
 
-def _as_text(value: Any) -> str | None:
-    if value is None or value is _ABSENT or value == "":
-        return None
-    if isinstance(value, str):
-        return value
-    if value is True or value is False:
-        return str(value)
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        return {key: _plain(part) for key, part in msgspec.structs.asdict(value).items() if part is not _ABSENT}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value
+def _as_texts(values: list[Any], too_deep: set[int]) -> list[str | None]:
+    texts: list[str | None] = []
+    for place, value in enumerate(values):
+        try:
+            texts.append(as_text(value))
+        except TooDeepError:
+            texts.append(None)
+            too_deep.add(place)
+    return texts
 
 
 def _streets(locations: list[Any]) -> pl.DataFrame:
@@ -239,7 +274,23 @@ def _is_street(at: object) -> bool:
     return has_id and all(isinstance(text, str) and "\0" not in text for text in texts)
 
 
-def _raw(body: bytes, numbers: Sequence[int]) -> list[str]:
+def _raw(body: bytes, unreadable: dict[int, str], numbers: Sequence[int]) -> list[str]:
     # A second, shallow pass over the body, made only where something was rejected: 0.3 µs a record.
-    records = _decode_raw(body)
-    return [bytes(records[number - 1]).decode() for number in numbers]
+    try:
+        records = [bytes(record) for record in _decode_raw(body)]
+    except _UNDECODABLE:
+        records = split_elements(body) or []
+    return [_as_json(records[number - 1], unreadable.get(number)) for number in numbers]
+
+
+def _as_json(record: bytes, reason: str | None) -> str:
+    """
+    Give a record letter for letter where it is JSON, and else as one JSON text that any reader of JSON takes.
+    """
+    if reason != _NOT_JSON:
+        try:
+            msgspec.json.decode(record)
+            return record.decode()
+        except _UNDECODABLE:
+            pass  # what we pass over holds something that can't be read
+    return json.dumps(record.decode("utf-8", "backslashreplace"), ensure_ascii=False)

@@ -92,6 +92,68 @@ def test_an_element_that_is_no_record_is_named_by_its_number(odd: Any) -> None:
     assert json.loads(source.raw([2])[0]) == odd
 
 
+_UNREADABLE = [
+    rb'"\ud800"',
+    b"1e999",
+    b'"Caf\xe9"',
+    b'"\xe2"',
+    b'"\x00"',
+    b"9" * 5_000,
+    b"[" * 3_000 + b"]" * 3_000,
+    b"[" * 900 + b"]" * 900,
+    b'{"a":' * 51 + b"1" + b"}" * 51,
+]
+
+
+@pytest.mark.parametrize("value", _UNREADABLE, ids=lambda value: value[:10].hex())
+@pytest.mark.parametrize("among", [{}, {"gender": 5}, {"officer": "4711"}])
+def test_a_record_that_cannot_be_read_is_named_and_the_rest_goes_on(value: bytes, among: dict[str, Any]) -> None:
+    body = json_body(api_record(), api_record(gender="@"), api_record(**among)).replace(b'"@"', value)
+    source = decode_json(body)
+    assert source.unreadable == {2: "not_readable_json"}
+    whole = decode_json(json_body(api_record(), None, api_record(**among)))
+    assert source.frame.drop("unreadable_text").equals(whole.frame.drop("unreadable_text"))
+    assert source.extra_keys == whole.extra_keys
+    written = source.raw([2])[0]
+    assert value.decode("utf-8", "backslashreplace") in json.loads(written.encode())
+    assert source.frame["unreadable_text"].to_list() == [None, written, None]
+    assert json.loads(source.raw([1])[0]) == api_record()
+
+
+def test_a_number_of_any_length_is_a_wrong_type_and_no_more() -> None:
+    body = json_body(api_record(gender="@"), api_record()).replace(b'"@"', b"9" * 400)
+    source = decode_json(body)
+    assert source.unreadable == {}
+    assert source.frame["gender"].to_list() == ["9" * 400, "Male"]
+
+
+@pytest.mark.parametrize("value", _UNREADABLE, ids=lambda value: value[:10].hex())
+def test_what_nobody_reads_may_be_unreadable_or_not_but_never_fails_the_month(value: bytes) -> None:
+    body = json_body(api_record(), api_record(officer="@"), api_record()).replace(b'"@"', value)
+    source = decode_json(body)
+    assert len(source) == 3
+    assert set(source.unreadable) <= {2}
+    json.loads(json.dumps(source.raw([1, 2, 3])).encode())
+
+
+def test_an_unreadable_record_stands_between_others_that_look_like_its_end() -> None:
+    odd = api_record(gender="@", operation_name='}], [{"a\\')
+    source = decode_json(json_body(odd, api_record(), odd).replace(b'"@"', b"1e999"))
+    assert source.unreadable == {1: "not_readable_json", 3: "not_readable_json"}
+    assert source.frame["gender"].to_list() == [None, "Male", None]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [b"", b"]]", b"] x", b"}", b", ]", b', {"type": "Person]', b", {]", b', {"a": nul}]', b', {"a": "x}, {"b": "y"}]'],
+)
+def test_a_broken_body_fails_the_month_though_a_record_is_unreadable(ending: bytes) -> None:
+    body = json_body(api_record(), api_record(gender="@")).replace(b'"@"', b"1e999").removesuffix(b"]")
+    assert len(decode_json(body + b"]")) == 2
+    with pytest.raises(SourceShapeChanged, match="not a JSON array"):
+        decode_json(body + ending)
+
+
 def test_gives_a_rejected_record_back_letter_for_letter() -> None:
     raw = json.dumps(api_record(gender="\0"), indent=1)
     body = f"[{json.dumps(api_record())}, {raw}]".encode()
