@@ -82,11 +82,12 @@ def test_the_notebook_counts_the_labels_of_each_field(field: str) -> None:
 
 def test_every_mend_is_in_the_notebook_by_its_name() -> None:
     code = "\n".join(path.read_text() for path in CLEAN.rglob("*.py"))
-    mends = set(re.findall(r'mended\["(\w+)"\]', code))
-    reasons = set(re.findall(r'unreadable\[[^\]]+\] = "(\w+)"', code))
+    mends = set(re.findall(r'mended(?:\[|=\{)"(\w+)"', code))
+    reasons = set(re.findall(r'"((?:not|wrong|bad)_\w+)"', "\n".join(p.read_text() for p in CLEAN.glob("decode_*.py"))))
     notebook = told("data/police-uk.md")
 
     assert mends >= {"outcome_false", "old_outcome", "old_ethnicity", "zeroed_location"}
+    assert reasons >= {"not_an_object", "wrong_column_count", "not_utf8"}
     assert {name for name in mends if f"mend **`{name}`**" not in notebook} == set()
     assert {name for name in reasons if f"`{name}`" not in notebook} == set()
 
