@@ -67,6 +67,13 @@ def bring_in(database: Database, *editions: PublishedMonth, **changes: Any) -> l
     return asyncio.run(_bring_in(database, jobs, settings_for(**changes)))
 
 
+def bring_jobs_in(database: Database, *jobs: Job) -> list[RunReport]:
+    """
+    Bring jobs in, one after another, in one batch.
+    """
+    return asyncio.run(_bring_in(database, [[job] for job in jobs], settings_for()))
+
+
 def bring_one_in(database: Database, published: PublishedMonth, **changes: Any) -> RunOutcome:
     """
     Bring one edition in, and give how its run ended.

@@ -63,7 +63,7 @@ _BUSY_WAIT_S = 2.0
 
 class BringIn:
     """
-    Brings the jobs of one batch in. Use as a context manager: it holds two connections and two threads.
+    Brings the jobs of one batch in. Use as a context manager: it holds its connections and threads.
 
     Args:
         batch_id: The batch that the runs belong to.
@@ -189,6 +189,11 @@ class BringIn:
 
     async def _bring_one_in(self, job: Job, code: int, run_id: int, watch: Stopwatch) -> RunOutcome:
         held = await self._ask(lambda desk: look(desk, job.force, job.month))
+        if job.planned_at is not None and held.checked_at is not None and held.checked_at > job.planned_at:
+            # Another command brought it in between the plan and the lock: to ask again would ask for what is held.
+            outcome = RunOutcome(status=RunStatus.UNCHANGED, revision=held.revision)
+            await self._finish(run_id, outcome, watch)
+            return outcome
         with watch.stage("fetch"):
             unfinished = await self._unfinished(job, code, run_id)
             published = unfinished if unfinished is not None else await self._unless_stopping(job.fetch())

@@ -61,6 +61,7 @@ async def ingest_from_api(
     """
     started = time.monotonic()
     async with _budget(database, settings) as budget, PoliceApi.from_settings(settings, limiter=budget) as api:
+        planned_at = datetime.now(UTC)
         availability, due = await _plan(database, settings, wanted, api)
         if not due:
             return BatchReport(batch_id=None, status=BatchStatus.FINISHED, due=[], traffic=api.traffic)
@@ -72,6 +73,7 @@ async def ingest_from_api(
                 month=month.month,
                 source=Source.API,
                 reason=month.reason,
+                planned_at=planned_at,
                 fetch=lambda month=month: patience.fetch(month, window),  # type: ignore[misc]  # bound now
             )
             for month in due

@@ -5,7 +5,7 @@ Decide what is due, apart from doing it: due is what upstream lists, less what t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -149,10 +149,3 @@ def check_wanted(wanted: Wanted, *, forces: Collection[str], window: tuple[Month
             f"No month that was asked for lies within what is published, {oldest} to {newest}.",
             remedy="Older months are only in old archives: stopsearch ingest --source archive PATH.",
         )
-
-
-def count_by_reason(due: Collection[DueMonth]) -> Mapping[Reason, int]:
-    """
-    Count due months by reason, in the order of the reasons.
-    """
-    return {reason: count for reason in Reason if (count := sum(month.reason == reason for month in due))}

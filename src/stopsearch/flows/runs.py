@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -30,6 +31,7 @@ class Job:
     source: Source
     reason: str
     fetch: Callable[[], Awaitable[PublishedMonth]]
+    planned_at: datetime | None = None  # a month that was checked since then needs no further look
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,24 +66,6 @@ class Database:
             raise self._why_not(error) from error
         return connection
 
-    async def connect_async(self, **options: Any) -> psycopg.AsyncConnection[TupleRow]:
-        """
-        Connect for asyncio, else as `connect`.
-
-        Raises:
-            StoreUnavailable: The server does not answer, or has no room now.
-            ConfigError: The server refuses the user, the password or the database.
-        """
-        try:
-            connection = await psycopg.AsyncConnection.connect(self._with_defaults(), **options)
-            if connection.info.parameter_status("TimeZone") != "UTC":
-                await connection.execute(_SET_ZONE)
-                if not connection.autocommit:
-                    await connection.commit()
-        except psycopg.OperationalError as error:
-            raise self._why_not(error) from error
-        return connection
-
     @cached_property
     def engine(self) -> sa.Engine:
         """

@@ -29,6 +29,7 @@ class Held:
     revision: int | None
     content_digest: bytes | None
     rules_version: int | None
+    checked_at: datetime | None  # when the publisher was last asked for it, and answered
     published_at: datetime | None  # of the newest edition that holds the current content
     body_digests: frozenset[bytes]  # bodies that are known to hold the current content
     is_restated: bool
@@ -44,7 +45,7 @@ def look(connection: Connection, force: str, month: Month) -> Held:
     code = force_code(connection, force)
     release = connection.execute(
         """
-        SELECT state, current_revision, current_published_at, seen_body_digest FROM month_release
+        SELECT state, current_revision, current_published_at, seen_body_digest, last_checked_at FROM month_release
         WHERE force_code = %s AND month = %s
         """,
         [code, month.first_day],
@@ -56,7 +57,7 @@ def look(connection: Connection, force: str, month: Month) -> Held:
         """,
         [code, month.first_day],
     ).fetchall()
-    state, current, published_at, seen = release if release else (None, None, None, None)
+    state, current, published_at, seen, checked_at = release or (None,) * 5
     row = next((revision for revision in revisions if revision[0] == current), None)
     return Held(
         force_code=code,
@@ -64,6 +65,7 @@ def look(connection: Connection, force: str, month: Month) -> Held:
         revision=current,
         content_digest=row[1] if row else None,
         rules_version=row[3] if row else None,
+        checked_at=checked_at,
         published_at=published_at,
         body_digests=frozenset(digest for digest in (seen, row[2] if row else None) if digest),
         is_restated=bool(row[4]) if row else False,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ import pytest
 from psycopg import Connection
 
 from builders.archives import sample_members, write_archive
-from builders.ingests import TRIGGER, bring_in, bring_one_in, edition, settings_for
+from builders.ingests import TRIGGER, bring_in, bring_jobs_in, bring_one_in, edition, settings_for
 from builders.killable import killables
 from builders.standin import make_api_record
 from builders.store_state import breaches_of, content_of, count_rows
 from stopsearch.domain.errors import RunAlreadyActive
 from stopsearch.domain.months import Month
-from stopsearch.domain.states import RunStatus
+from stopsearch.domain.published import PublishedMonth
+from stopsearch.domain.states import RunStatus, Source
 from stopsearch.flows import bring_in as bring_in_flow
 from stopsearch.flows import rebuild as rebuild_flow
 from stopsearch.flows.plan import Wanted
 from stopsearch.flows.rebuild import reprocess
+from stopsearch.flows.runs import Job
 from stopsearch.store.database import Database
 from stopsearch.store.forces import force_code
 from stopsearch.store.locks import locked_month, try_lock_month
@@ -200,3 +203,18 @@ def test_law_9_one_writer_a_rebuild_takes_what_is_current_when_its_turn_comes(
     with database.connect() as connection:
         genders = connection.execute("SELECT gender FROM stop_in_words WHERE withdrawn_revision IS NULL").fetchall()
     assert genders == [("Female",)]
+
+
+def test_law_9_one_writer_a_second_asks_nothing_of_what_the_first_has_just_brought_in(database: Database) -> None:
+    """
+    Two commands planned the same month; the second gets the lock when the first is done, and must not ask again.
+    """
+    planned_at = datetime.now(UTC)
+    bring_one_in(database, edition([make_api_record()]))
+
+    async def fetch() -> PublishedMonth:
+        raise AssertionError("the publisher was asked for what is held")
+
+    job = Job(force="durham", month=Month(2023, 7), source=Source.API, reason="due", fetch=fetch, planned_at=planned_at)
+    [report] = bring_jobs_in(database, job)
+    assert (report.outcome.status, report.outcome.revision) == (RunStatus.UNCHANGED, 1)
