@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -41,6 +42,15 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(home)
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """
+    Undo what a command that ran inside the test's process has set for log events: its level, and its error stream.
+    """
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
