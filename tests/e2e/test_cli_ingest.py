@@ -60,9 +60,7 @@ def rows_of_every_table(database: Database) -> dict[str, str]:
         tables = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'call_budget'"
         ).fetchall()
-        return {
-            table: str(connection.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()) for (table,) in tables
-        }
+        return {table: str(connection.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()) for (table,) in tables}
 
 
 def asked(upstream: RunningStandin) -> list[int]:

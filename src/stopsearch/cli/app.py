@@ -57,7 +57,12 @@ def main() -> NoReturn:
     Run the command line of this process, and end the process with its exit code.
     """
     signal.signal(signal.SIGTERM, _leave_in_order)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _leave_unwritten()  # a full disk was told of already, where it was met
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -79,14 +84,18 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write("\nInterrupted.\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # Python would complain once more at its end, when it flushes what nobody reads.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_unwritten()
         return BROKEN_PIPE
     except Exception as error:  # the one place where everything ends: told in one line, traceback on demand
         from stopsearch.cli.failures import tell_failure
 
         return tell_failure(error, debug=debug)
     return OK
+
+
+def _leave_unwritten() -> None:
+    # Python would complain once more at its end, when it flushes what nobody reads.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_in_order(number: int, _frame: FrameType | None) -> NoReturn:

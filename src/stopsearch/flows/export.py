@@ -164,12 +164,18 @@ class _Rows:
         Write Parquet, a row group at a time.
         """
         frames = register_io_source(lambda *_: self._frames(), schema=self._schema(), validate_schema=True)
-        frames.sink_parquet(
-            cast(BinaryIO, sink),  # Polars only writes and flushes
-            row_group_size=_ROW_GROUP_ROWS,
-            metadata={"stopsearch.snapshot": snapshot, "licence": LICENCE},
-            engine="streaming",
-        )
+        try:
+            frames.sink_parquet(
+                cast(BinaryIO, sink),  # Polars only writes and flushes
+                row_group_size=_ROW_GROUP_ROWS,
+                metadata={"stopsearch.snapshot": snapshot, "licence": LICENCE},
+                engine="streaming",
+            )
+        except (OSError, pl.exceptions.PolarsError):
+            # Polars tells of a failed write by an error of its own: a closed pipe would pass for a fault of ours.
+            if sink.failure is not None:
+                raise sink.failure from None
+            raise
 
     def _frames(self) -> Iterator[pl.DataFrame]:
         """
@@ -234,6 +240,7 @@ class _CountedSink(io.RawIOBase):
         self._stream = stream
         self.count = 0
         self.digest = hashlib.sha256()
+        self.failure: OSError | None = None
 
     def writable(self) -> bool:
         """
@@ -243,9 +250,13 @@ class _CountedSink(io.RawIOBase):
 
     def write(self, block: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # we need no more
         """
-        Pass a block on, whole.
+        Pass a block on, whole; what a failed write raises is kept as `failure`.
         """
-        self._stream.write(block)
+        try:
+            self._stream.write(block)
+        except OSError as error:
+            self.failure = error
+            raise
         self.digest.update(block)
         self.count += len(block)
         return len(block)
@@ -253,15 +264,23 @@ class _CountedSink(io.RawIOBase):
 
 @contextmanager
 def _opened(destination: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    if isinstance(destination, str) and destination == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    elif isinstance(destination, str | Path):
-        with _whole_file(Path(destination)) as file:
-            yield file
-    else:
-        yield destination
-        destination.flush()
+    try:
+        if isinstance(destination, str) and destination == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif isinstance(destination, str | Path):
+            with _whole_file(Path(destination)) as file:
+                yield file
+        else:
+            yield destination
+            destination.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadPath(
+            f"The export could not be written to its end: {error.strerror or error}.",
+            remedy="Make room, or write it elsewhere. A file that was there before is as it was.",
+        ) from error
 
 
 @contextmanager

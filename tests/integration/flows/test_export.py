@@ -8,15 +8,19 @@ import csv
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import polars as pl
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from builders.archives import sample_members
 from builders.ingests import bring_in, edition, ingest_archives
@@ -354,3 +358,40 @@ def test_each_month_is_one_range_of_an_index(held: Database) -> None:
                 )
             )
     assert "uq_stop_id_withdrawn_revision" in plan
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_reader_that_leaves_early_is_no_fault(held: Database, format: str, tmp_path: Path) -> None:
+    """
+    The pipe is closed before anything is written, as `export | true` closes it.
+    """
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        ended = exported_by_process(held, "--format", format, cwd=tmp_path, stdout=pipe)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_full_disk_is_told(held: Database, format: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = exported_by_process(held, "--format", format, cwd=tmp_path, stdout=full)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert "No space left" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def exported_by_process(database: Database, *options: str, cwd: Path, stdout: Any) -> subprocess.CompletedProcess[str]:
+    url = "postgresql:///?" + urlencode(conninfo_to_dict(database.conninfo), quote_via=quote)
+    settings = {"STOPSEARCH_DATABASE_URL": url, "HOME": str(cwd)}
+    return subprocess.run(
+        [sys.executable, "-m", "stopsearch", "export", *options],
+        cwd=cwd,
+        env={**os.environ, **settings},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
