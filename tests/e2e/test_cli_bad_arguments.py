@@ -67,6 +67,47 @@ def test_one_clear_line_and_nothing_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["ingest", "README.md"], 4, "README.md"),
+        (["ingest", "MANIFEST.csv"], 4, "stop-and-search"),
+        (["db", "restore", "README.md"], 2, "is no dump"),
+        (["db", "dump", "all.dump"], 2, "quickstart"),
+        (["export"], 2, "quickstart"),
+        (["export", "--as-of", "2999-01-01"], 2, "future"),
+        (["revisions", "show", "durham", "2020-01"], 2, "quickstart"),
+        (["revisions", "revert", "durham", "2020-01", "--yes"], 2, "quickstart"),
+        (["dead-letters", "show", "1"], 2, "quickstart"),
+        (["dead-letters", "dismiss", "1", "--reason", "kept"], 2, "quickstart"),
+        (["coverage"], 0, "quickstart"),
+        (["status", "--json"], 0, "quickstart"),
+        (["revisions", "list"], 0, "quickstart"),
+        (["dead-letters", "list"], 0, "quickstart"),
+        (["reprocess"], 0, "quickstart"),
+        (["prune"], 0, "quickstart"),
+    ],
+)
+def test_no_database_is_made_for_it(
+    arguments: list[str],
+    code: int,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("README.md", "MANIFEST.csv"):
+        (tmp_path / name).write_text("neither an archive nor a dump\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STOPSEARCH_DATA_DIR", str(tmp_path / "data"))
+    assert run(arguments) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert told in said.err
+    assert said.err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["MANIFEST.csv", "README.md"]
+
+
 def test_file_that_is_no_archive(tmp_path: Path, database_url: str) -> None:
     (tmp_path / "notes.txt").write_text("no zip")
     ended = CommandLine(folder=tmp_path, settings={"DATABASE_URL": database_url})("ingest", "notes.txt", expect=4)

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 from stopsearch.cli.arguments import is_untouched
+from stopsearch.cli.exit_codes import OK
 from stopsearch.cli.terminal import errors, note, safe
+from stopsearch.domain.errors import RequestError
 from stopsearch.settings import Settings, read_settings
 from stopsearch.telemetry.logs import configure_logs
 
@@ -32,6 +36,26 @@ def set_logs_up(settings: Settings) -> None:
     Let log events go to what standard error is now; a progress display takes its place for a while.
     """
     configure_logs(level=settings.log_level, shape=settings.log_format)
+
+
+def need_something_held(settings: Settings, *, is_named: bool) -> None:
+    """
+    End a command that only reads, where no database has been made yet: it must not make one.
+
+    Args:
+        is_named: Whether something was named that must be there; otherwise, holding nothing is the answer.
+
+    Raises:
+        RequestError: What was named can't be there.
+        typer.Exit: There is nothing to show; it was said so.
+    """
+    if not is_untouched(settings):
+        return
+    remedy = "'stopsearch quickstart' brings a real sample in, 'stopsearch ingest' what is due."
+    if is_named:
+        raise RequestError("Nothing is held yet.", remedy=remedy)
+    note(f"Nothing is held yet: {remedy}")
+    raise typer.Exit(OK)
 
 
 @contextmanager

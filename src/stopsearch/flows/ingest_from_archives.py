@@ -19,7 +19,7 @@ from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked
 from stopsearch.flows.plan import DueMonth, Wanted, check_wanted
 from stopsearch.flows.runs import Job, Watcher
 from stopsearch.settings import Settings
-from stopsearch.source.archive.editions import Archive, Member
+from stopsearch.source.archive.editions import Archive, Archives, Member
 from stopsearch.source.archive.open_archives import open_archives
 from stopsearch.store.database import Database
 from stopsearch.store.forces import known_forces
@@ -53,27 +53,13 @@ async def ingest_from_archives(
         dry_run: Only say what would be looked at.
     """
     started = time.monotonic()
-    months = (wanted.first or Month(2000, 1), wanted.last or Month(2999, 12))
     with database.connect(autocommit=True) as connection:
         check_wanted(wanted, forces=known_forces(connection), window=None)
-    opened = await asyncio.to_thread(
-        open_archives,
-        list(paths),
-        now=datetime.now(UTC),
-        member_max_bytes=settings.archive_member_max_mb * 1_000_000,
-        published=published,
-        forces=wanted.forces or None,
-        months=months,
-        contact=settings.contact,
-    )
-    refusals: list[SourceError] = [*opened.refused, *(refusal for archive in opened for refusal in archive.refusals)]
+    opened = await asyncio.to_thread(_open, settings, wanted, paths, published)
+    due, refusals = _contents(opened)
     for refusal in refusals:
-        log.warning(Event.MEMBER_REFUSED, reason=str(refusal))
-    due = [
-        DueMonth(force=member.force, month=member.month, reason=f"in {archive.name}")
-        for archive in opened
-        for member in archive.members
-    ]
+        # The report has them all, and whoever asked is told; here it would be said twice.
+        log.info(Event.MEMBER_REFUSED, reason=str(refusal))
     if dry_run or not due:
         return BatchReport(batch_id=None, status=BatchStatus.FINISHED, due=due, refusals=refusals)
     asked_for = {**as_asked(wanted), "source": "archive", "archives": [archive.name for archive in opened]}
@@ -91,6 +77,40 @@ async def ingest_from_archives(
         for archive in opened:
             archive.close()
     return batch.report(due=due, runs=runs, refusals=refusals, traffic=None, since=started)
+
+
+def look_at_archives(
+    settings: Settings, wanted: Wanted, *, paths: Sequence[str], published: datetime | None = None
+) -> BatchReport:
+    """
+    Say what is in archives of what was asked for, as a dry run does, where no database need be yet.
+    """
+    opened = _open(settings, wanted, paths, published)
+    for archive in opened:
+        archive.close()
+    due, refusals = _contents(opened)
+    return BatchReport(batch_id=None, status=BatchStatus.FINISHED, due=due, refusals=refusals)
+
+
+def _open(settings: Settings, wanted: Wanted, paths: Sequence[str], published: datetime | None) -> Archives:
+    return open_archives(
+        list(paths),
+        now=datetime.now(UTC),
+        member_max_bytes=settings.archive_member_max_mb * 1_000_000,
+        published=published,
+        forces=wanted.forces or None,
+        months=(wanted.first or Month(2000, 1), wanted.last or Month(2999, 12)),
+        contact=settings.contact,
+    )
+
+
+def _contents(opened: Archives) -> tuple[list[DueMonth], list[SourceError]]:
+    due = [
+        DueMonth(force=member.force, month=member.month, reason=f"in {archive.name}")
+        for archive in opened
+        for member in archive.members
+    ]
+    return due, [*opened.refused, *(refusal for archive in opened for refusal in archive.refusals)]
 
 
 def _member_job(archive: Archive, member: Member) -> Job:

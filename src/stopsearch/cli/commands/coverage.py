@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from stopsearch.cli.arguments import AsJson, Forces, From, To, read_wanted
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.terminal import say, say_json
 
 
@@ -18,6 +18,7 @@ def coverage(force: Forces = None, first: From = None, last: To = None, as_json:
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)
+    need_something_held(settings, is_named=False)
     from stopsearch.cli.matrix import note_listing, show_matrix
     from stopsearch.flows import coverage as flow
 

@@ -11,9 +11,12 @@ import typer
 
 from stopsearch.cli.arguments import AsJson, check_output
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.terminal import safe, say, say_json, size
 from stopsearch.domain.errors import BadPath, ConfigError
+
+_DUMP_MARK = b"PGDMP"  # how pg_dump's custom format begins
+_NAME_A_DUMP = "Name a file that 'stopsearch db dump' wrote."
 
 app = typer.Typer(help="The database itself: dump, restore, shell.", no_args_is_help=True)
 
@@ -116,6 +119,7 @@ def dump(file: Annotated[str, typer.Argument(metavar="FILE", help="A file that d
     path = _file(file)
     if path.exists():
         raise BadPath(f"'{file}' exists.", remedy="Name another file, or remove it first.")
+    need_something_held(settings, is_named=True)
     from stopsearch.store.dumps import dump as write_dump
 
     with opened(settings) as database:
@@ -137,7 +141,8 @@ def restore(
     settings = begin()
     path = _file(file)
     if not path.is_file():
-        raise BadPath(f"'{file}' is not a file.", remedy="Name a file that 'stopsearch db dump' wrote.")
+        raise BadPath(f"'{file}' is not a file.", remedy=_NAME_A_DUMP)
+    _check_dump(path)
     from stopsearch.store.dumps import restore as put_back
     from stopsearch.store.migrate import migrate as run_migrations
 
@@ -165,6 +170,19 @@ def stop(
 
     was_running = EmbeddedServer(settings.data_dir).stop(force=force)
     say("The embedded server was stopped." if was_running else "No embedded server is running.")
+
+
+def _check_dump(path: Path) -> None:
+    """
+    Look at the first bytes of a dump before a database is made for it.
+    """
+    try:
+        with path.open("rb") as file:
+            mark = file.read(len(_DUMP_MARK))
+    except OSError as error:
+        raise BadPath(f"'{path}' can't be read: {error.strerror}.", remedy=_NAME_A_DUMP) from error
+    if mark != _DUMP_MARK:
+        raise BadPath(f"'{path}' is no dump.", remedy=_NAME_A_DUMP)
 
 
 def _file(given: str) -> Path:

@@ -11,7 +11,7 @@ import typer
 
 from stopsearch.cli.arguments import AsJson, read_known_force
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import many, number, output, safe, say, say_json, table
 from stopsearch.domain.errors import RequestError
@@ -47,6 +47,7 @@ def list_(
     settings = begin()
     force_id = read_known_force(settings, force) if force is not None else None
     in_month = Month.parse(month) if month is not None else None
+    need_something_held(settings, is_named=False)
     from stopsearch.flows.dead_letters import list_letters
 
     with opened(settings) as database:
@@ -98,6 +99,7 @@ def show(letter_id: Annotated[int, typer.Argument(metavar="ID", help="Its number
     Show one: the record, and the rules it broke.
     """
     settings = begin()
+    need_something_held(settings, is_named=True)
     from stopsearch.flows.dead_letters import show_letter
 
     with opened(settings) as database:
@@ -147,6 +149,7 @@ def replay(
         )
     force_id = read_known_force(settings, force) if force is not None else None
     in_month = Month.parse(month) if month is not None else None
+    need_something_held(settings, is_named=bool(ids))
     from stopsearch.cli.rebuilt import show_rebuilt
     from stopsearch.flows.batches import Trigger
     from stopsearch.flows.dead_letters import check_letters
@@ -182,6 +185,7 @@ def dismiss(
     settings = begin()
     if not reason.strip():
         raise RequestError("--reason says nothing.", remedy="Say in a few words why these records stay rejected.")
+    need_something_held(settings, is_named=True)
     from stopsearch.flows.dead_letters import dismiss as dismiss_letters
 
     with opened(settings) as database:

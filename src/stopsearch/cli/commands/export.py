@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from stopsearch.cli.arguments import Forces, From, To, check_output, read_wanted
+from stopsearch.cli.arguments import Forces, From, To, check_output, is_untouched, read_wanted
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import many, note, safe, size
 from stopsearch.domain.errors import RequestError
@@ -68,6 +68,9 @@ def export(
     file = check_output(output)
     if file is None and format is Format.PARQUET and sys.stdout.isatty():
         raise RequestError("Parquet is no text for a terminal.", remedy="Name a file: --output stops.parquet.")
+    if is_untouched(settings) and at is not None and at > datetime.now(UTC):
+        raise RequestError(f"--as-of {as_of} lies in the future.", remedy="Leave it out: the state of now is written.")
+    need_something_held(settings, is_named=True)
     from stopsearch.flows import export as flow
 
     with opened(settings) as database, counted("written") as progress:

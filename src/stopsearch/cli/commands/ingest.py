@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stopsearch.cli.arguments import AsJson, Forces, From, Recheck, To, check_paths, read_published, read_wanted
+from stopsearch.cli.arguments import (
+    AsJson,
+    Forces,
+    From,
+    Recheck,
+    To,
+    check_paths,
+    is_untouched,
+    read_published,
+    read_wanted,
+)
 from stopsearch.cli.opening import begin, opened, set_logs_up
 from stopsearch.cli.progress import Progress, shown
 from stopsearch.cli.stopping import Stopping, run_stoppably
@@ -84,10 +94,17 @@ def ingest(
     check_paths(given)
     published_at = read_published(published) if published is not None else None
 
-    from stopsearch.cli.closing import batch_json, exit_code_of, sum_up
+    from stopsearch.cli.closing import exit_code_of
     from stopsearch.flows.batches import Trigger
     from stopsearch.flows.ingest_from_api import ingest_from_api
-    from stopsearch.flows.ingest_from_archives import ingest_from_archives
+    from stopsearch.flows.ingest_from_archives import ingest_from_archives, look_at_archives
+
+    if from_archives and is_untouched(settings):
+        # A file that is no archive must not leave a database behind.
+        seen = look_at_archives(settings, wanted, paths=given, published=published_at)
+        if dry_run or not seen.due:
+            _tell(seen, from_archives=True, as_json=as_json)
+            raise typer.Exit(exit_code_of(seen))
 
     with opened(settings) as database:
         if dry_run and not from_archives:
@@ -120,13 +137,19 @@ def ingest(
                 )
 
         report, stopping = run_stoppably(work)
+    _tell(report, from_archives=from_archives, as_json=as_json)
+    raise typer.Exit(stopping.exit_code if stopping.event.is_set() else exit_code_of(report))
+
+
+def _tell(report: BatchReport, *, from_archives: bool, as_json: bool) -> None:
+    from stopsearch.cli.closing import batch_json, sum_up
+
     if as_json:
         say_json(batch_json(report))
     elif report.batch_id is None:
         _show_nothing_done(report, from_archives=from_archives)
     else:
         sum_up(report)
-    raise typer.Exit(stopping.exit_code if stopping.event.is_set() else exit_code_of(report))
 
 
 def _check_together(from_archives: bool, paths: list[str], published: str | None, *, recheck: bool) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from stopsearch.cli.arguments import AsJson
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.terminal import many, say, say_json
 
 
@@ -18,6 +18,7 @@ def prune(as_json: AsJson = False) -> None:
     force-month, as it came. Those that a revision rests on are never deleted, and without the setting nothing is.
     """
     settings = begin()
+    need_something_held(settings, is_named=False)
     from stopsearch.flows import prune as flow
 
     with opened(settings) as database:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typer
 
 from stopsearch.cli.arguments import AsJson, Forces, From, To, read_wanted
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 
 
@@ -21,6 +21,7 @@ def reprocess(force: Forces = None, first: From = None, last: To = None, as_json
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)
+    need_something_held(settings, is_named=False)
     from stopsearch.cli.rebuilt import show_rebuilt
     from stopsearch.flows import rebuild
     from stopsearch.flows.batches import Trigger

@@ -11,7 +11,7 @@ import typer
 
 from stopsearch.cli.arguments import AsJson, Forces, From, To, Yes, read_known_force, read_wanted
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import say_json
 from stopsearch.domain.errors import RequestError
@@ -42,6 +42,7 @@ def list_(
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)
+    need_something_held(settings, is_named=False)
     from stopsearch.cli.history import show_revisions
     from stopsearch.flows.revisions import list_revisions
 
@@ -72,6 +73,7 @@ def show(
     """
     settings = begin()
     force_id, in_month = _force_month(settings, force, month)
+    need_something_held(settings, is_named=True)
     from stopsearch.cli.history import show_one
     from stopsearch.flows.revisions import show_revision
 
@@ -102,6 +104,7 @@ def diff(
     """
     settings = begin()
     force_id, in_month = _force_month(settings, force, month)
+    need_something_held(settings, is_named=True)
     from stopsearch.cli.history import show_diff
     from stopsearch.flows.revisions import diff_revisions
 
@@ -146,6 +149,7 @@ def revert(
             "It was not said what to take back.", remedy="Give FORCE and MONTH (and --to N), or --batch ID alone."
         )
     target = _force_month(settings, force, month) if force is not None and month is not None else None
+    need_something_held(settings, is_named=True)
     what = (
         f"{target[0]} {target[1]} go back to {f'revision {to}' if to else 'what was served before'}" if target else ""
     )

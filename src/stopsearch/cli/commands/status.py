@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stopsearch.cli.arguments import AsJson
 from stopsearch.cli.as_json import plain
-from stopsearch.cli.opening import begin, opened
+from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.terminal import many, safe, say, say_json, size
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def status(as_json: AsJson = False) -> None:
     Show how much is held and what happened last.
     """
     settings = begin()
+    need_something_held(settings, is_named=False)
     from stopsearch.flows import status as flow
 
     with opened(settings) as database:
