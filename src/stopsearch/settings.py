@@ -160,7 +160,8 @@ def read_settings() -> Settings:
         return Settings(_secrets_dir=secrets)  # type: ignore[call-arg]  # pydantic-settings takes it, undeclared
     except ValidationError as error:
         faults = "; ".join(
-            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: "
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise ConfigError(

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.e2e
         (["export", "--output", "nowhere/stops.csv"], {}, 2, "folder"),
         (["export", "--as-of", "noon"], {}, 2, "--as-of"),
         (["export", "--format", "xlsx"], {}, 2, "parquet"),
+        (["export", "--format", "csv", "--output", "stops.parquet"], {}, 2, "Leave one of the two out"),
         (["revisions", "diff", "durham", "2020"], {}, 2, "YYYY-MM"),
         (["revisions", "revert", "durham"], {}, 2, "MONTH"),
         (["dead-letters", "replay"], {}, 2, "--all"),
@@ -112,6 +113,23 @@ def test_file_that_is_no_archive(tmp_path: Path, database_url: str) -> None:
     (tmp_path / "notes.txt").write_text("no zip")
     ended = CommandLine(folder=tmp_path, settings={"DATABASE_URL": database_url})("ingest", "notes.txt", expect=4)
     assert "notes.txt" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["revisions", "revert", "--batch", "4711", "--yes"], "There is no batch 4711. 'stopsearch status'"),
+        (["revisions", "revert", "--batch", "99999999999999999999", "--yes"], "There is no batch"),
+        (["dead-letters", "list", "--rule", "record_readable"], "Did you mean record_is_readable"),
+        (["dead-letters", "replay", "--rule", "nonsense"], "There is no rule 'nonsense'"),
+    ],
+)
+def test_name_that_the_database_does_not_know(
+    arguments: list[str], told: str, tmp_path: Path, database_url: str
+) -> None:
+    ended = CommandLine(folder=tmp_path, settings={"DATABASE_URL": database_url}).look(*arguments, expect=2)
+    assert told in ended.err
     assert ended.err.count("\n") == 1
 
 

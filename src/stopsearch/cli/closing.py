@@ -59,9 +59,12 @@ def sum_up(report: BatchReport) -> None:
             say(step)
 
 
-def show_runs(runs: Sequence[RunReport]) -> None:
+def show_runs(runs: Sequence[RunReport], *, unchanged: str = "held already") -> None:
     """
     Write the runs by how they ended, with the records of each kind.
+
+    Args:
+        unchanged: What it means that nothing changed.
     """
     by_status = Counter(run.outcome.status for run in runs)
     rows = []
@@ -72,6 +75,8 @@ def show_runs(runs: Sequence[RunReport]) -> None:
             sum(getattr(run.outcome, name) or 0 for run in runs if run.outcome.status is status)
             for name in ("received", "stored", "rejected", "added", "withdrawn")
         ]
+        if status is RunStatus.UNCHANGED:
+            meaning = unchanged
         name = f"[{style}]{status}[/{style}]" if style else str(status)
         has_rows = status in (RunStatus.REVISED, RunStatus.HISTORIC)
         rows.append([name, number(by_status[status]), *(number(c) if has_rows else "" for c in counts), meaning])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stopsearch.cli.terminal import many, number, safe, say, size, table
+from stopsearch.cli.terminal import facts, many, number, safe, say, size, table
 from stopsearch.domain.states import Standing
 from stopsearch.flows.compare_stops import FieldChange, Row
 from stopsearch.flows.revisions import RevisionDiff
@@ -99,8 +99,7 @@ def show_one(entry: RevisionEntry) -> None:
         ("batch", f"{entry.batch_id}, run {entry.run_id}"),
         ("quality", _quality(entry.quality)),
     ]
-    for name, value in lines:
-        say(f"  [bold]{name:9}[/bold]  {value}")
+    facts([(f"  [bold]{name}[/bold]", value) for name, value in lines])
 
 
 def show_diff(diff: RevisionDiff) -> None:

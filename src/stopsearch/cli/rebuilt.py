@@ -38,7 +38,7 @@ def show_rebuilt(report: RebuildReport, *, as_json: bool, nothing: str, as_repla
                 f"{many(report.still_rejected, 'dead letter')} still broke a rule and stayed open."
             )
             say()
-        show_runs(report.runs)
+        show_runs(report.runs, unchanged="the rules give the same")
         show_rules([run for run in report.runs if run.outcome.status is RunStatus.REVISED])
         show_trouble(report.runs)
     return FAILURES if failed else OK

@@ -7,6 +7,7 @@ Answers go to standard output; progress, logs and errors to standard error, so t
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+_WHOLE = ("force", "month")  # columns whose cells are names: broken in two, nobody can copy them
 
 Align = Literal["left", "right"]
 
@@ -77,7 +80,7 @@ def table(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -
     if sys.stdout.isatty():
         ruled = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for heading, align in columns:
-            ruled.add_column(heading, justify=align, overflow="fold", no_wrap=align == "right")
+            ruled.add_column(heading, justify=align, overflow="fold", no_wrap=align == "right" or heading in _WHOLE)
         for row in rows:
             ruled.add_row(*row)
         output().print(ruled)
@@ -90,6 +93,34 @@ def table(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -
             for cell, width, (_, align) in zip(row, widths, columns, strict=True)
         ]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def program() -> str:
+    """
+    Give the words that start this program, so that a hint can be pasted: by `uv run`, it is on nobody's path.
+    """
+    by_uv = "UV_RUN_RECURSION_DEPTH" in os.environ or "UV" in os.environ
+    return "uv run stopsearch" if by_uv else "stopsearch"
+
+
+def facts(lines: Sequence[tuple[str, str]]) -> None:
+    """
+    Write names with their values: on a terminal, a long value goes on under itself.
+
+    Args:
+        lines: Each name, and its value, as Rich markup.
+    """
+    width = max(len(Text.from_markup(name).plain) for name, _ in lines)
+    if not sys.stdout.isatty():
+        for name, value in lines:
+            say(f"{name}{' ' * (width - len(Text.from_markup(name).plain))}  {value}")
+        return
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in lines:
+        grid.add_row(name, value)
+    output().print(grid)
 
 
 def safe(text: object) -> str:

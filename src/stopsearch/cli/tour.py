@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stopsearch.cli.closing import show_rules, show_trouble
 from stopsearch.cli.matrix import show_matrix
-from stopsearch.cli.terminal import duration, many, number, safe, say, table
+from stopsearch.cli.terminal import duration, facts, many, number, program, safe, say, table
 from stopsearch.domain.states import MonthState, RunStatus
 from stopsearch.flows.coverage import Coverage
 from stopsearch.flows.quickstart import SampleReport
@@ -16,12 +16,12 @@ from stopsearch.flows.runs import RunReport
 from stopsearch.flows.status import Status
 
 _NEXT = (
-    ("stopsearch coverage", "what is held, force by month (this matrix)"),
-    ("stopsearch export --output stops.csv", "every stop in one file; --format parquet or ndjson"),
-    ("stopsearch revisions diff durham 2020-01", "what the publisher changed after the fact"),
-    ("stopsearch db shell", "ask it in SQL: SELECT count(*) FROM stop_in_words"),
-    ("stopsearch plan --force durham", "what data.police.uk has that is not held yet (asks it)"),
-    ("stopsearch ingest --force durham", "bring that in"),
+    ("coverage", "this matrix"),
+    ("export --output stops.csv", "every stop, in one file"),
+    ("revisions diff durham 2020-01", "what was restated"),
+    ("db shell", "SQL; try TABLE stop_in_words"),
+    ("plan --force durham", "what data.police.uk has"),
+    ("ingest --force durham", "bring that in"),
 )
 
 
@@ -60,9 +60,7 @@ def show_tour(report: SampleReport, coverage: Coverage, status: Status, *, was_s
     show_matrix(coverage)
     say()
     say("[bold]What to try next[/bold]")
-    width = max(len(command) for command, _ in _NEXT)
-    for command, gives in _NEXT:
-        say(f"  [cyan]{command:{width}}[/cyan]  {gives}")
+    facts([(f"  [cyan]{program()} {command}[/cyan]", gives) for command, gives in _NEXT])
 
 
 def _show_sum(revised: Sequence[RunReport]) -> None:

@@ -4,6 +4,7 @@ Look at dead letters, and dismiss those that are to stay rejected. Replay is in 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from stopsearch.domain.errors import RequestError
@@ -13,6 +14,10 @@ from stopsearch.flows.plan import Wanted, check_wanted
 from stopsearch.store.database import Database
 from stopsearch.store.forces import known_forces
 from stopsearch.store.letters import DeadLetter, dismiss_letters, find_letters
+from stopsearch.validate.contract import ALL_RULES
+
+# Why a record could not be read at all: the decoders say it, in place of a rule.
+_UNREADABLE = ("bad_quote", "not_an_object", "not_readable_json", "not_utf8", "wrong_column_count")
 
 
 def list_letters(
@@ -33,11 +38,33 @@ def list_letters(
 
     Raises:
         UnknownForce: A force that nobody knows.
+        RequestError: A rule that is none.
     """
+    check_rule(database, rule)
     with database.connect(autocommit=True) as connection:
         if force is not None:
             check_wanted(Wanted(forces=(force,)), forces=known_forces(connection), window=None)
         return find_letters(connection, force=force, month=month, rule=rule, states=states, limit=limit)
+
+
+def check_rule(database: Database, rule: str | None) -> None:
+    """
+    Make sure that a rule is one of today's, or one that a kept letter broke.
+
+    Raises:
+        RequestError: It is none; the remedy names those that are close.
+    """
+    names = sorted([*(each.name for each in ALL_RULES), *_UNREADABLE])
+    if rule is None or rule in names:
+        return
+    with database.connect(autocommit=True) as connection:
+        if find_letters(connection, rule=rule, states=tuple(LetterState), limit=1):
+            return
+    near = difflib.get_close_matches(rule, names, n=3, cutoff=0.4)
+    raise RequestError(
+        f"There is no rule '{rule}'.",
+        remedy=f"Did you mean {' or '.join(near)}?" if near else f"The rules are {', '.join(names)}.",
+    )
 
 
 def show_letter(database: Database, letter_id: int) -> DeadLetter:

@@ -99,6 +99,14 @@ def show_revision(database: Database, force: str, month: Month, number: int | No
         return find_revision(connection, force, month, number)
 
 
+def first_served(database: Database, wanted: Wanted) -> datetime | None:
+    """
+    Tell since when anything of what was asked for was ever served; None: it never was.
+    """
+    found = list_revisions(database, wanted, standings=(Standing.SERVED,))
+    return min((entry.served_from for entry in found if entry.served_from is not None), default=None)
+
+
 def diff_revisions(
     database: Database, force: str, month: Month, before: int | None = None, after: int | None = None
 ) -> RevisionDiff:

@@ -113,7 +113,7 @@ class ProcessBreaker:
         if pause_left_s > 0:
             raise UpstreamDown(
                 f"The publisher has failed {self._failures} times in a row and is left alone for "
-                f"{math.ceil(pause_left_s)} seconds more.",
+                f"{math.ceil(pause_left_s)} second{'' if pause_left_s <= 1 else 's'} more.",
                 remedy="Run this again after that; what is due stays due.",
             )
         if self._probe is not None:

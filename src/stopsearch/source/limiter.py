@@ -105,7 +105,7 @@ def refuse_to_wait(wait_s: float) -> SourceUnavailable:
     Give the error of a slot that is further off than anyone would wait.
     """
     return SourceUnavailable(
-        f"The publisher has asked to be left alone for {wait_s:.0f} seconds more.",
+        f"The publisher has asked to be left alone for {wait_s:.0f} second{'' if round(wait_s) == 1 else 's'} more.",
         remedy="Run this again after that; what is due stays due.",
         status=429,
         retry_after_s=wait_s,

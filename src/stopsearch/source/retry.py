@@ -115,7 +115,8 @@ async def with_retries(
                 if attempt == 1:
                     raise
                 raise SourceUnavailable(
-                    f"{error.message} Tried {attempt} times in {spent_s:.0f} seconds.",
+                    f"{error.message} Tried {attempt} times in {spent_s:.0f} "
+                    f"{'second' if round(spent_s) == 1 else 'seconds'}.",
                     remedy=error.remedy,
                     status=error.status,
                     retry_after_s=error.retry_after_s,

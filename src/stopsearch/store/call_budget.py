@@ -140,7 +140,8 @@ class PostgresCallBudget:
             ahead_s = self._run(_READ_WAIT, values) or 0.0
             wait_s = max(0.0, ahead_s - self._tolerance_s)
             raise SourceUnavailable(
-                f"The publisher has asked to be left alone for {wait_s:.0f} seconds more.",
+                f"The publisher has asked to be left alone for {wait_s:.0f} "
+                f"{'second' if round(wait_s) == 1 else 'seconds'} more.",
                 remedy="Run this again after that; what is due stays due.",
                 status=429,
                 retry_after_s=wait_s,

@@ -265,6 +265,7 @@ def _environment(database: Database) -> dict[str, str]:
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return next(
-        (line for line in lines if re.search(r"error|FATAL", line, re.IGNORECASE)), (lines or ["no reason."])[0]
+    reason = next(
+        (line for line in lines if re.search(r"error|FATAL", line, re.IGNORECASE)), (lines or ["no reason"])[0]
     )
+    return reason if reason.endswith(".") else f"{reason}."

@@ -58,6 +58,13 @@ def begin_batch(
     return int(row[0])
 
 
+def is_batch(connection: Connection, batch_id: int) -> bool:
+    """
+    Tell whether there is a batch of this number.
+    """
+    return connection.execute("SELECT FROM ingest_batch WHERE id = %s", [batch_id]).fetchone() is not None
+
+
 def note_refused(connection: Connection, batch_id: int, refused: Sequence[str]) -> None:
     """
     Note with what a batch was asked for which files were refused by name, and why: no run ever begins for them.

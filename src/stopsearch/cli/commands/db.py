@@ -12,6 +12,7 @@ import typer
 from stopsearch.cli.arguments import AsJson, check_output
 from stopsearch.cli.as_json import plain
 from stopsearch.cli.opening import begin, need_something_held, opened
+from stopsearch.cli.terminal import facts as show_facts
 from stopsearch.cli.terminal import safe, say, say_json, size
 from stopsearch.domain.errors import BadPath, ConfigError
 
@@ -84,15 +85,14 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         say_json(report)
         return
-    for name, value in facts:
-        say(f"[bold]{name:8}[/bold]  {safe(value)}")
+    show_facts([(f"[bold]{name}[/bold]", safe(value)) for name, value in facts])
 
 
 @app.command()
 def shell(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- ARGUMENT...]", help="More for psql, say -- -c 'SELECT 1'.", show_default=False),
+        typer.Argument(metavar="-- ARGUMENT", help="More for psql, say -- -c 'SELECT 1'.", show_default=False),
     ] = None,
 ) -> None:
     """

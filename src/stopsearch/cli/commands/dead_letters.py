@@ -24,7 +24,7 @@ Force = Annotated[str | None, typer.Option("--force", "-f", metavar="FORCE", hel
 InMonth = Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Only of this month.")]
 Rule = Annotated[str | None, typer.Option("--rule", metavar="RULE", help="Only those that broke this rule.")]
 Ids = Annotated[
-    list[int], typer.Argument(metavar="ID...", help="Their numbers, as 'list' shows them.", show_default=False)
+    list[int], typer.Argument(metavar="ID", help="Their numbers, as 'list' shows them.", show_default=False)
 ]
 
 
@@ -126,9 +126,7 @@ def show(letter_id: Annotated[int, typer.Argument(metavar="ID", help="Its number
 
 @app.command()
 def replay(
-    ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID]...", help="Their numbers.", show_default=False)
-    ] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Their numbers.", show_default=False)] = None,
     force: Force = None,
     month: InMonth = None,
     rule: Rule = None,
@@ -152,11 +150,12 @@ def replay(
     need_something_held(settings, is_named=bool(ids))
     from stopsearch.cli.rebuilt import show_rebuilt
     from stopsearch.flows.batches import Trigger
-    from stopsearch.flows.dead_letters import check_letters
+    from stopsearch.flows.dead_letters import check_letters, check_rule
     from stopsearch.flows.rebuild import replay_letters
 
     with opened(settings) as database, counted("replayed") as progress:
         check_letters(database, ids or ())
+        check_rule(database, rule)
         report = replay_letters(
             database,
             settings,

@@ -8,6 +8,7 @@ import json
 import sys
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,8 +31,18 @@ class Format(StrEnum):
     NDJSON = "ndjson"
 
 
+_ENDINGS = {
+    ".csv": Format.CSV,
+    ".parquet": Format.PARQUET,
+    ".ndjson": Format.NDJSON,
+    ".jsonl": Format.NDJSON,
+}
+
+
 def export(
-    format: Annotated[Format, typer.Option("--format", help="How to write them.")] = Format.CSV,
+    format: Annotated[
+        Format | None, typer.Option("--format", help="How to write them. Without it: by the file's ending, else csv.")
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is standard output.")
     ] = "-",
@@ -66,12 +77,14 @@ def export(
     wanted = read_wanted(settings, force, first, last)
     at = read_instant(as_of) if as_of is not None else None
     file = check_output(output)
+    format = choose_format(format, file)
     if file is None and format is Format.PARQUET and sys.stdout.isatty():
         raise RequestError("Parquet is no text for a terminal.", remedy="Name a file: --output stops.parquet.")
     if is_untouched(settings) and at is not None and at > datetime.now(UTC):
         raise RequestError(f"--as-of {as_of} lies in the future.", remedy="Leave it out: the state of now is written.")
     need_something_held(settings, is_named=True)
     from stopsearch.flows import export as flow
+    from stopsearch.flows.revisions import first_served
 
     with opened(settings) as database, counted("written") as progress:
         report = flow.export(
@@ -84,9 +97,12 @@ def export(
             with_revision=with_revision,
             progress=progress,
         )
+        began = None if report.force_months else first_served(database, wanted)
     if as_json:
         sys.stderr.write(json.dumps(plain(report), ensure_ascii=False) + "\n")
         return
+    if at is not None and not report.force_months:
+        _tell_first_served(began)
     where = f" to {safe(file)}" if file else ""
     note(
         f"{many(report.rows, 'stop')} of {many(report.force_months, 'force-month')} written{where}, "
@@ -95,6 +111,29 @@ def export(
     note(f"snapshot {report.snapshot}")
     note(f"sha256   {report.sha256}")
     note(report.licence)
+
+
+def choose_format(given: Format | None, file: Path | None) -> Format:
+    """
+    Choose how to write: as was asked for, else by the file's ending, else as CSV.
+
+    Raises:
+        RequestError: The file's ending tells of another format than was asked for.
+    """
+    ending = _ENDINGS.get(file.suffix.lower()) if file is not None else None
+    if given is not None and ending is not None and given is not ending:
+        raise RequestError(
+            f"'{file}' ends as {ending} does, but --format {given} was asked for.", remedy="Leave one of the two out."
+        )
+    return given or ending or Format.CSV
+
+
+def _tell_first_served(began: datetime | None) -> None:
+    if began is None:
+        note("Nothing of what was asked for was ever served.")
+    else:
+        # Down to the microsecond: --as-of of a rounded instant would still find nothing.
+        note(f"Nothing was served then; the first was served from {began.astimezone(UTC).isoformat()}.")
 
 
 def read_instant(text: str) -> datetime:

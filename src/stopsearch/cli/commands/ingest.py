@@ -48,7 +48,7 @@ def ingest(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             help="Archives: zips, folders of zips or CSV files, addresses of zips.",
             show_default=False,
         ),

@@ -62,7 +62,7 @@ def show(
     force: ForceArgument,
     month: MonthArgument,
     number: Annotated[
-        int | None, typer.Argument(metavar="[NUMBER]", help="Without it: the current one.", show_default=False)
+        int | None, typer.Argument(metavar="NUMBER", help="Without it: the current one.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,10 +90,10 @@ def diff(
     force: ForceArgument,
     month: MonthArgument,
     before: Annotated[
-        int | None, typer.Argument(metavar="[BEFORE]", help="Without it: the one served before.", show_default=False)
+        int | None, typer.Argument(metavar="BEFORE", help="Without it: the one served before.", show_default=False)
     ] = None,
     after: Annotated[
-        int | None, typer.Argument(metavar="[AFTER]", help="Without it: the current one.", show_default=False)
+        int | None, typer.Argument(metavar="AFTER", help="Without it: the current one.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,11 +119,9 @@ def diff(
 @app.command()
 def revert(
     force: Annotated[
-        str | None, typer.Argument(metavar="[FORCE]", help="A police force, by its id.", show_default=False)
+        str | None, typer.Argument(metavar="FORCE", help="A police force, by its id.", show_default=False)
     ] = None,
-    month: Annotated[
-        str | None, typer.Argument(metavar="[MONTH]", help="A month, YYYY-MM.", show_default=False)
-    ] = None,
+    month: Annotated[str | None, typer.Argument(metavar="MONTH", help="A month, YYYY-MM.", show_default=False)] = None,
     to: Annotated[
         int | None, typer.Option("--to", metavar="N", help="The revision to go back to. Without it: the one before.")
     ] = None,
@@ -137,7 +135,8 @@ def revert(
     Go back to what was served before.
 
     That is for a wrongly loaded archive, say. Nothing is lost: going back is one more revision, of cause "revert". Name
-    FORCE and MONTH, or --batch, whose number 'ingest' told at its end, and 'stopsearch status' tells of the last.
+    FORCE and MONTH, or --batch, whose number 'ingest' told at its end, and 'stopsearch status' tells of the last. A
+    force-month that had nothing before the batch keeps what it brought, and is told as failed.
     """
     settings = begin()
     if (
@@ -150,27 +149,34 @@ def revert(
         )
     target = _force_month(settings, force, month) if force is not None and month is not None else None
     need_something_held(settings, is_named=True)
-    what = (
-        f"{target[0]} {target[1]} go back to {f'revision {to}' if to else 'what was served before'}" if target else ""
-    )
-    if not yes:
-        if not sys.stdin.isatty():
-            raise RequestError("Nobody is there to confirm it.", remedy="Add --yes where it is meant.")
-        what = what or f"all that batch {batch} brought in be taken back"
-        typer.confirm(f"Shall {what}?", abort=True, err=True)
+    if not yes and not sys.stdin.isatty():
+        raise RequestError("Nobody is there to confirm it.", remedy="Add --yes where it is meant.")
     from stopsearch.cli.rebuilt import show_rebuilt
     from stopsearch.flows import rebuild
     from stopsearch.flows.batches import Trigger
+    from stopsearch.flows.before_revert import check_batch, edition_to_go_back_to
 
     trigger = Trigger(name="revert")
-    with opened(settings) as database, counted("taken back") as progress:
+    with opened(settings) as database:
         if target is not None:
-            report = rebuild.revert(database, settings, *target, to=to, trigger=trigger)
+            edition = edition_to_go_back_to(database, *target, to=to)
+            what = f"{target[0]} {target[1]} go back to revision {edition.number}, from {edition.origin}"
+            _confirm(what, yes=yes)
+            # The very one that was confirmed, whatever has come in meanwhile.
+            report = rebuild.revert(database, settings, *target, to=edition.number, trigger=trigger)
         else:
             assert batch is not None  # one of the two was given
-            report = rebuild.revert_batch(database, settings, batch, trigger=trigger, progress=progress)
+            check_batch(database, batch)
+            _confirm(f"all that batch {batch} brought in be taken back", yes=yes)
+            with counted("taken back") as progress:
+                report = rebuild.revert_batch(database, settings, batch, trigger=trigger, progress=progress)
     nothing = f"Batch {batch} made no revision that is current still." if batch is not None else ""
     raise typer.Exit(show_rebuilt(report, as_json=as_json, nothing=nothing))
+
+
+def _confirm(what: str, *, yes: bool) -> None:
+    if not yes:
+        typer.confirm(f"Shall {what}?", abort=True, err=True)
 
 
 def _force_month(settings: Settings, force: str, month: str) -> tuple[str, Month]:

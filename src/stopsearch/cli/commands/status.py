@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stopsearch.cli.arguments import AsJson
 from stopsearch.cli.as_json import plain
 from stopsearch.cli.opening import begin, need_something_held, opened
-from stopsearch.cli.terminal import many, safe, say, say_json, size
+from stopsearch.cli.terminal import facts, many, safe, say_json, size
 
 if TYPE_CHECKING:
     from stopsearch.flows.status import Status
@@ -64,9 +64,7 @@ def show_status(found: Status) -> None:
         *(("call budget", f"{safe(b.upstream)}: {_budget(b.ahead_s)}") for b in found.call_budgets),
         ("snapshot", found.snapshot),
     ]
-    width = max(len(name) for name, _ in lines)
-    for name, value in lines:
-        say(f"[bold]{name:{width}}[/bold]  {value}")
+    facts([(f"[bold]{name}[/bold]", value) for name, value in lines])
 
 
 def _batch(batch: BatchFigures) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stopsearch.cli.arguments import check_paths
-from stopsearch.cli.terminal import note, safe
+from stopsearch.cli.terminal import note, program, safe
 from stopsearch.domain.months import Month
 
 app = typer.Typer(help="A stand-in for the publisher's API.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def upstream() -> None:
 def serve(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Zips, CSV files, stored answers of the API, or folders of these."),
+        typer.Argument(metavar="PATH", help="Zips, CSV files, stored answers of the API, or folders of these."),
     ],
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -71,4 +71,4 @@ def serve(
 
 def _announce(address: str) -> None:
     note(f"The stand-in answers at {safe(address)} (end it with Ctrl-C). In another terminal:")
-    note(f"  STOPSEARCH_UPSTREAM_URL={safe(address)} stopsearch plan")
+    note(f"  STOPSEARCH_UPSTREAM_URL={safe(address)} {program()} plan")
