@@ -32,8 +32,10 @@ def compress(published: PublishedMonth) -> KeptBody:
 
 def keep_body(connection: Connection, body: KeptBody) -> None:
     """
-    Keep a body; one that is kept already stays as it is.
+    Keep a body; one that is kept already stays as it is, and is not sent again.
     """
+    if connection.execute("SELECT FROM published_body WHERE digest = %s", [body.digest]).rowcount:
+        return
     connection.execute(
         """
         INSERT INTO published_body (digest, shape, body_bytes, compressed) VALUES (%s, %s, %s, %s)
