@@ -10,12 +10,15 @@ from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from stopsearch.domain.errors import ConfigError, UnknownForce
 from stopsearch.domain.forces import parse_force_id
 
 ENV_PREFIX = "STOPSEARCH_"
+
+# What is read elsewhere: the folder of secrets, and what the tests go by.
+_NO_SETTINGS = ("SECRETS_DIR", "TEST_", "KILLS", "SHARED_DATA")
 
 
 class Settings(BaseSettings):
@@ -146,6 +149,19 @@ class Settings(BaseSettings):
         Tell whether the embedded PostgreSQL is used.
         """
         return self.database_url is None
+
+
+def unknown_settings() -> list[str]:
+    """
+    Name the variables of the environment and of `.env` that look like settings and are none: misspelt, most likely.
+    """
+    given = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(Settings).env_vars)}
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in given - known
+        if name.startswith(ENV_PREFIX) and not name.removeprefix(ENV_PREFIX).startswith(_NO_SETTINGS)
+    )
 
 
 def read_settings() -> Settings:

@@ -6,6 +6,7 @@ An unexpected error's own text is told nowhere, as it may quote somebody's recor
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ from stopsearch.cli.exit_codes import BROKEN
 from stopsearch.domain.errors import StopSearchError
 from stopsearch.store.troubles import known_trouble
 from stopsearch.telemetry.faults import describe_fault, format_frames
+
+_LOG_BYTES = 1_000_000  # of earlier faults that are kept
 
 
 def tell_failure(error: BaseException, *, debug: bool) -> int:
@@ -72,9 +75,13 @@ def _keep_traceback(error: BaseException) -> str:
     path = Path(user_log_path("stopsearch")) / "crashes.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n")
-            log.write(f"{describe_fault(error)}\n{format_frames(error)}\n")
+        with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+b") as log:
+            path.chmod(0o600)  # it may have been made by an older version, for all to read
+            kept = log.read()[-_LOG_BYTES:]
+            said = f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n{describe_fault(error)}\n"
+            log.seek(0)
+            log.write(kept + f"{said}{format_frames(error)}\n".encode(errors="replace"))
+            log.truncate()
     except OSError:
         return "Run it with 'stopsearch --debug …' to see where, and please report it."
     return f"Please report it with the details in {path} ('stopsearch --debug …' shows them here)."

@@ -5,6 +5,7 @@ Examine an installation: one finding a check, each with what to do about it.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from stopsearch.domain.errors import StopSearchError
 from stopsearch.domain.months import Month
-from stopsearch.settings import Settings, read_settings
+from stopsearch.settings import ENV_PREFIX, Settings, read_settings, unknown_settings
 from stopsearch.source.api import PoliceApi
 from stopsearch.source.limiter import BURST
 from stopsearch.store.as_of import one_snapshot
@@ -32,7 +33,7 @@ from stopsearch.store.integrity import (
     stale_batches,
     vocabulary_differences,
 )
-from stopsearch.store.migrate import newest_revision, schema_revision
+from stopsearch.store.migrate import model_differences, newest_revision, schema_revision
 
 OLDEST_PYTHON = (3, 11)
 _PACKAGES = ("stopsearch", "polars", "pandera", "psycopg", "sqlalchemy", "alembic", "httpx2")
@@ -80,7 +81,7 @@ def doctor(*, read: Callable[[], Settings] = read_settings, ask_upstream: bool =
         settings = read()
     except StopSearchError as error:
         return [*findings, _failed("settings", error)]
-    findings.append(_ok("settings", "every setting can be read"))
+    findings.append(_settings())
     if settings.is_embedded:
         findings += [_data_folder(settings.data_dir), _embedded_server()]
     with ExitStack() as stack:
@@ -111,7 +112,7 @@ def examine_database(database: Database) -> list[Finding]:
         if found != needed:
             what = "there is no schema yet" if found is None else f"the schema is at {found}, not {needed}"
             return [*findings, _fail("schema", what, "Run 'stopsearch db migrate'.")]
-        findings.append(_ok("schema", f"at {found}, the newest"))
+        findings.append(_schema(found, model_differences(database.engine)))
         with one_snapshot(connection):
             counted = count_months(connection)
             unknown = [(month.force, month.month) for month in counted if month.unknown_labels]
@@ -170,6 +171,35 @@ def _packages() -> Finding:
     if missing:
         return _fail("packages", f"not installed: {', '.join(missing)}", "Install stopsearch again, say by 'uv sync'.")
     return _ok("packages", ", ".join(found))
+
+
+def _settings() -> Finding:
+    unknown = unknown_settings()
+    if not unknown:
+        return _ok("settings", "every setting can be read")
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    near = list(dict.fromkeys(match for name in unknown for match in difflib.get_close_matches(name, known, n=1)))
+    meant = f"Is {' or '.join(near)} meant? " if near else ""
+    return Finding(
+        check="settings",
+        verdict=Verdict.WARN,
+        message=f"no setting has this name, so it changes nothing: {_some(unknown)}",
+        remedy=f"{meant}.env.example names every setting.",
+    )
+
+
+def _schema(found: str, different: Sequence[str]) -> Finding:
+    if not different:
+        return _ok("schema", f"at {found}, the newest, and as this code has it")
+    message = f"at {found}, the newest, but {len(different)} parts are not as this code has them: {_some(different)}"
+    if all(name.startswith("remove_") for name in different):
+        return Finding(
+            check="schema",
+            verdict=Verdict.WARN,
+            message=message,
+            remedy="Somebody added them; they do no harm unless they stand in the way of a migration.",
+        )
+    return _fail("schema", message, "Somebody changed the tables: restore a dump into an empty database.")
 
 
 def _data_folder(folder: Path) -> Finding:

@@ -69,6 +69,7 @@ def test_finds_nothing_where_nothing_is_wrong(database: Database, database_url: 
         ("bodies", "DELETE FROM published_body"),
         ("batches", "UPDATE ingest_batch SET status = 'running'"),
         ("schema", "UPDATE alembic_version SET version_num = '0000'"),
+        ("schema", "ALTER TABLE dead_letter DROP COLUMN reason CASCADE"),
     ],
 )
 def test_names_what_is_broken(database: Database, check: str, harm: str) -> None:
@@ -83,6 +84,28 @@ def test_names_what_is_broken(database: Database, check: str, harm: str) -> None
     assert others == {check}
     if check in ("conservation", "labels", "revisions", "bodies"):
         assert "durham 2023-07" in findings[check].message
+
+
+def test_what_somebody_added_is_told_and_no_fault(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    with database.connect() as connection:
+        connection.execute("CREATE INDEX by_somebody ON stop (gender_code)")
+    found = by_check(examine_database(database))["schema"]
+    assert found.verdict is Verdict.WARN
+    assert "by_somebody" in found.message
+    assert capsys.readouterr().out == ""
+
+
+def test_names_what_looks_like_a_setting_and_is_none(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STOPSEARCH_FORCE", "durham")
+    monkeypatch.setenv("STOPSEARCH_TEST_ANYTHING", "1")
+    (tmp_path / ".env").write_text("STOPSEARCH_DATABSE_URL=postgresql://u:secret@127.0.0.1/x\nOTHER=1\n")
+    found = by_check(doctor(read=reading(database_url=SecretStr(database_url))))["settings"]
+    assert found.verdict is Verdict.WARN
+    assert found.message.endswith(": STOPSEARCH_DATABSE_URL, STOPSEARCH_FORCE")
+    assert found.remedy.startswith("Is STOPSEARCH_DATABASE_URL or STOPSEARCH_FORCES meant?")
 
 
 def test_says_which_settings_are_wrong() -> None:

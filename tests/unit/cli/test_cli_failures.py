@@ -85,6 +85,17 @@ def test_fault_of_ours_is_short_and_its_traceback_is_kept(capsys: pytest.Capture
         assert [line for line in text.splitlines() if "Somebody" in line] == ['    dict[str, str]()["Somebody"]']
 
 
+def test_kept_faults_are_private_and_bounded() -> None:
+    tell_failure(KeyError("a"), debug=False)
+    [log] = Path.home().rglob("crashes.log")
+    log.write_bytes(b"old " * 1_000_000)
+    log.chmod(0o644)
+    tell_failure(ValueError("b"), debug=False)
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert 1_000_000 < log.stat().st_size < 1_010_000
+    assert "ValueError" in log.read_text()[-2_000:]
+
+
 def test_traceback_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--debug", "ingest", "--force", "DURHAM"]) == 2
     told = capsys.readouterr().err
