@@ -177,7 +177,7 @@ def read_settings() -> Settings:
     except ValidationError as error:
         faults = "; ".join(
             f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: "
-            + fault["msg"].removeprefix("Value error, ")
+            + fault["msg"].removeprefix("Value error, ").removesuffix(".")
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise ConfigError(

@@ -117,6 +117,10 @@ def test_export_ends_quietly_when_nobody_reads_on(server: None, stopsearch: Comm
 def test_revisions_can_be_compared_and_taken_back(server: None, stopsearch: CommandLine) -> None:
     [diff] = stopsearch.look("revisions", "diff", "durham", "2020-02", "1", "2", "--json").objects
     assert [(change["field"], change["records"]) for change in diff["changes"]["by_field"]] == [("outcome", 85)]
+    assert (
+        "There is nothing to go back to"
+        in stopsearch.look("revisions", "revert", "suffolk", "2020-12", "--yes", expect=2).err
+    )
     unconfirmed = stopsearch.look("revisions", "revert", "durham", "2020-02", expect=2)
     assert "--yes" in unconfirmed.err
     [taken_back] = stopsearch.look("revisions", "revert", "durham", "2020-02", "--yes", "--json").objects
@@ -124,6 +128,12 @@ def test_revisions_can_be_compared_and_taken_back(server: None, stopsearch: Comm
     [current] = stopsearch.look("revisions", "show", "durham", "2020-02", "--json").objects
     [original] = stopsearch.look("revisions", "show", "durham", "2020-02", "1", "--json").objects
     assert (current["cause"], current["content_digest"]) == ("revert", original["content_digest"])
+
+
+def test_export_of_before_anything_was_served_says_so(server: None, stopsearch: CommandLine) -> None:
+    ended = stopsearch.look("export", "--force", "durham", "--as-of", "2020-01-01", "--output", "then.parquet")
+    assert "Nothing was served then; the first was served from 20" in ended.err
+    assert (stopsearch.folder / "then.parquet").read_bytes().startswith(b"PAR1")
 
 
 def test_last_command_stops_the_server_and_a_killed_one_leaves_it(first: Ended, stopsearch: CommandLine) -> None:

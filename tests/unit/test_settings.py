@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stopsearch.domain.errors import ConfigError
 from stopsearch.settings import read_settings
 
 pytestmark = pytest.mark.unit
@@ -21,3 +22,11 @@ def test_data_folder_may_begin_with_the_home(monkeypatch: pytest.MonkeyPatch) ->
     assert read_settings().data_dir == Path.home() / "stops"
     monkeypatch.setenv("STOPSEARCH_DATA_DIR", "stops")
     assert read_settings().data_dir == Path.cwd() / "stops"
+
+
+def test_what_is_wrong_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPSEARCH_FORCES", "Kent")
+    with pytest.raises(ConfigError) as caught:
+        read_settings()
+    assert "Value error" not in caught.value.message
+    assert ".." not in caught.value.message

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stopsearch.cli.terminal import facts, many, number, safe, say, size, table
+from stopsearch.cli.terminal import Align, facts, is_wide, many, number, safe, say, size, table
 from stopsearch.domain.states import Standing
 from stopsearch.flows.compare_stops import FieldChange, Row
 from stopsearch.flows.revisions import RevisionDiff
@@ -22,33 +22,34 @@ def show_revisions(found: Sequence[RevisionEntry], *, limit: int) -> None:
     if not found:
         say("No revision is among what was asked for.")
         return
-    table(
-        (
-            ("force", "left"),
-            ("month", "left"),
-            ("rev", "right"),
-            ("cause", "left"),
-            ("standing", "left"),
-            ("stored", "right"),
-            ("added", "right"),
-            ("withdrawn", "right"),
-            ("from", "left"),
-        ),
+    columns: list[tuple[str, Align]] = [
+        ("force", "left"),
+        ("month", "left"),
+        ("rev", "right"),
+        ("cause", "left"),
+        ("standing", "left"),
+        ("stored", "right"),
+        ("added", "right"),
+        ("withdrawn", "right"),
+        ("from", "left"),
+    ]
+    # A narrow terminal has no room for where each came from; 'show' tells it.
+    shown = len(columns) if is_wide() else len(columns) - 1
+    rows = [
         [
-            [
-                entry.force,
-                str(entry.month),
-                number(entry.number),
-                str(entry.cause),
-                standing(entry),
-                number(entry.stored),
-                number(entry.added),
-                number(entry.withdrawn),
-                safe(_short(entry.origin)),
-            ]
-            for entry in found
-        ],
-    )
+            entry.force,
+            str(entry.month),
+            number(entry.number),
+            str(entry.cause),
+            standing(entry),
+            number(entry.stored),
+            number(entry.added),
+            number(entry.withdrawn),
+            safe(_short(entry.origin)),
+        ]
+        for entry in found
+    ]
+    table(columns[:shown], [row[:shown] for row in rows])
     if len(found) == limit:
         say()
         say(f"The latest {limit}; --limit shows more.")

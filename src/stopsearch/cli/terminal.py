@@ -17,9 +17,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-_WHOLE = ("force", "month")  # columns whose cells are names: broken in two, nobody can copy them
+_WHOLE = (
+    "force",
+    "month",
+    "cause",
+    "standing",
+    "outcome",
+    "state",
+)  # columns whose cells are names: broken in two, nobody can copy them
 
 Align = Literal["left", "right"]
+
+_WIDE = 100
 
 
 class _Pipe(Console):
@@ -121,6 +130,13 @@ def facts(lines: Sequence[tuple[str, str]]) -> None:
     for name, value in lines:
         grid.add_row(name, value)
     output().print(grid)
+
+
+def is_wide() -> bool:
+    """
+    Tell whether a line may be longer than 100 characters: on a wide terminal, or where nobody wraps it.
+    """
+    return not sys.stdout.isatty() or output().width >= _WIDE
 
 
 def safe(text: object) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from builders.ingests import settings_for
 from stopsearch.cli.arguments import check_output, check_paths, is_untouched, read_published, read_wanted
-from stopsearch.cli.commands.export import read_instant
+from stopsearch.cli.commands.export import Format, choose_format, read_instant
+from stopsearch.cli.terminal import program
 from stopsearch.domain.errors import BadMonth, BadPath, MonthOutOfRange, RequestError, UnknownForce
 from stopsearch.domain.months import Month
 
@@ -115,3 +116,20 @@ def test_path_that_leads_nowhere(tmp_path: Path) -> None:
     with pytest.raises(BadPath):
         check_output(str(tmp_path))
     assert check_output("-") is None
+
+
+def test_format_is_what_was_asked_for_or_what_the_ending_tells() -> None:
+    assert choose_format(None, None) is Format.CSV
+    assert choose_format(None, Path("stops.Parquet")) is Format.PARQUET
+    assert choose_format(None, Path("stops.jsonl")) is Format.NDJSON
+    assert choose_format(Format.PARQUET, Path("stops.data")) is Format.PARQUET
+    with pytest.raises(RequestError, match="--format csv"):
+        choose_format(Format.CSV, Path("stops.parquet"))
+
+
+def test_hints_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UV", "UV_RUN_RECURSION_DEPTH"):
+        monkeypatch.delenv(name, raising=False)
+    assert program() == "stopsearch"
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert program() == "uv run stopsearch"
