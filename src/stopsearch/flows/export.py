@@ -4,13 +4,7 @@ Export stops as CSV, Parquet or JSON lines: a stream in constant memory, whose b
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import stat
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +16,8 @@ from polars.io.plugins import register_io_source
 from psycopg import Connection
 
 from stopsearch.clean.identity import id_prefix
-from stopsearch.domain.errors import BadPath, StoreError
+from stopsearch.domain.errors import StoreError
+from stopsearch.flows.export_destination import CountedSink, opened_destination
 from stopsearch.flows.plan import Wanted, check_wanted
 from stopsearch.store.as_of import ServedRevision, id_range, one_snapshot, served_revisions, snapshot_of
 from stopsearch.store.database import Database
@@ -111,8 +106,8 @@ def export(
         everything = served_revisions(connection, as_of=as_of)
         snapshot = snapshot_of(everything)
         served = [revision for revision in everything if wanted.covers(revision.force, revision.month)]
-        with _opened(destination) as stream:
-            sink = _CountedSink(stream)
+        with opened_destination(destination) as stream:
+            sink = CountedSink(stream)
             source = _Rows(connection, served, columns, progress)
             if format is ExportFormat.PARQUET:
                 source.write_parquet(sink, snapshot)
@@ -148,7 +143,7 @@ class _Rows:
         self._progress = progress
         self.rows = 0
 
-    def write_text(self, sink: _CountedSink, format: ExportFormat) -> None:
+    def write_text(self, sink: CountedSink, format: ExportFormat) -> None:
         """
         Write CSV with a header, or JSON lines.
         """
@@ -159,7 +154,7 @@ class _Rows:
             self._copy(revision, text, sink.write)
             self._tell(done)
 
-    def write_parquet(self, sink: _CountedSink, snapshot: str) -> None:
+    def write_parquet(self, sink: CountedSink, snapshot: str) -> None:
         """
         Write Parquet, a row group at a time.
         """
@@ -229,86 +224,3 @@ _TYPES: dict[str, pl.DataType] = {
     "street_id": pl.Int32(),
     **{name: pl.Boolean() for name in BOOLEAN_COLUMNS},
 }
-
-
-class _CountedSink(io.RawIOBase):
-    """
-    Passes bytes on, and counts and digests them on their way.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.count = 0
-        self.digest = hashlib.sha256()
-        self.failure: OSError | None = None
-
-    def writable(self) -> bool:
-        """
-        Say yes.
-        """
-        return True
-
-    def write(self, block: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # we need no more
-        """
-        Pass a block on, whole; what a failed write raises is kept as `failure`.
-        """
-        try:
-            self._stream.write(block)
-        except OSError as error:
-            self.failure = error
-            raise
-        self.digest.update(block)
-        self.count += len(block)
-        return len(block)
-
-
-@contextmanager
-def _opened(destination: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    try:
-        if isinstance(destination, str) and destination == "-":
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        elif isinstance(destination, str | Path):
-            with _whole_file(Path(destination)) as file:
-                yield file
-        else:
-            yield destination
-            destination.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise BadPath(
-            f"The export could not be written to its end: {error.strerror or error}.",
-            remedy="Make room, or write it elsewhere. A file that was there before is as it was.",
-        ) from error
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """
-    Write beside the file, then put it in its place: it is there whole, or as it was before.
-    """
-    try:
-        mode = path.stat().st_mode if path.exists() else stat.S_IFREG
-        if stat.S_ISDIR(mode):
-            raise BadPath(f"{path} is a folder.", remedy="Name the file to write, say stops.csv in it.")
-        # A pipe or a device is written to as it is: there is nothing to put in its place.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial") if stat.S_ISREG(mode) else None
-        file = (partial or path).open("wb")
-    except OSError as error:
-        raise BadPath(
-            f"{path} can't be written: {error.strerror or error}.", remedy="Name a file in a folder that you can write."
-        ) from error
-    if partial is None:
-        with file:
-            yield file
-        return
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
