@@ -50,11 +50,11 @@ def one_snapshot(connection: Connection) -> Iterator[datetime]:
         with between_commits(connection):
             reading.enter_context(connection.transaction())
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # What the server or the user's role prefers must not change how values are written.
+            connection.execute("SET LOCAL DateStyle = 'ISO'")
+            connection.execute("SET LOCAL extra_float_digits = 1")
             row = connection.execute("SELECT clock_timestamp()").fetchone()  # what is seen is settled here
         assert row is not None  # a SELECT without FROM gives one row
-        # What the server or the user's role prefers must not change how values are written.
-        connection.execute("SET LOCAL DateStyle = 'ISO'")
-        connection.execute("SET LOCAL extra_float_digits = 1")
         yield row[0]
 
 

@@ -32,6 +32,7 @@ class StreetBook:
         rows = (
             new.with_columns(pl.col("latitude", "longitude").cast(pl.Float64, strict=False))
             .drop_nulls()
+            .filter(pl.col("latitude").is_finite() & pl.col("longitude").is_finite())
             .sort("street_id")
         )
         connection.execute(
