@@ -102,6 +102,6 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # whatever ended it, Ctrl-C included: half an export is none
         partial.unlink(missing_ok=True)
         raise
