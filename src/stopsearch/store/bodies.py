@@ -14,7 +14,7 @@ from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import Shape
 from stopsearch.store.edition import KeptBody
 
-# Level 3 took 0.4 µs a record and made real answers 19 times smaller; higher levels gained little.
+# Level 3 took 0.5 µs a record and made real answers 19 times smaller; level 6 took 2.1 µs for 24 times.
 _LEVEL = 3
 
 

@@ -3,8 +3,8 @@ Rows of fixed-width columns as PostgreSQL's binary COPY reads them, made by nump
 
 Each row is a count of fields, then for each field its length and its bytes; a NULL is the length -1 and no bytes.
 https://www.postgresql.org/docs/current/sql-copy.html (Binary Format). All rows are first laid out in one matrix of
-bytes, as if nothing were NULL; then the bytes of the NULLs are left out by one mask. psycopg's row by row writer and
-pgpq were measured beside it: see docs/decisions/0007-binary-copy.md.
+bytes, as if nothing were NULL; then the bytes of the NULLs are left out by one mask. What it was
+chosen over is in docs/decisions/0007-binary-copy.md.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def widen_send_buffer(connection: Connection) -> None:
     """
     Let more of a COPY wait in the system's buffer, so that the server has rows to go on with while Python is busy.
 
-    The system clips the size to what it allows; the usual one holds 1,200 rows. With it a load took 10 % less time.
+    The system clips the size to what it allows; the usual one holds 1,200 rows. In the one undisturbed round that
+    was measured, a load of 200,000 rows took 2.05 s with it and 2.29 s without.
     """
     with socket.socket(fileno=os.dup(connection.fileno())) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

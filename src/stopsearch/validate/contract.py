@@ -2,7 +2,8 @@
 The contract: the only statement of what a stop is, for records of both shapes.
 
 Each rule is an expression that is true for a row that keeps it. The Pandera schema is two checks over the frame: the
-columns' types, and all rules. Declared column by column and rule by rule it took 10 times as long for a small month.
+columns' types, and all rules. Declared column by column and rule by rule, a month of 300 rows took 20 ms in place
+of 3.5.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _types_are_ours(data: pa.PolarsData) -> bool:
 STOPS = pa.DataFrameSchema(
     checks=[
         pa.Check(_types_are_ours, name="columns_have_their_types"),
-        # One failure case is enough to tell that rows must be parted; describing all of them took 30 times as long.
+        # One failure case is enough to tell that rows must be parted; describing all of them took 5 times as long.
         pa.Check(_kept_rules, name=EVERY_RULE, n_failure_cases=1),
     ],
     name="stops",

@@ -49,8 +49,8 @@ def split(tidy: pl.DataFrame) -> Split:
     """
     Part the stops that keep the contract from those that break it.
 
-    Every row lands on exactly one side: ``len(accepted) + len(rejected) == len(tidy)``. The cost does not depend on
-    the share of bad rows: the rules are evaluated over columns, once more for the rows that break one.
+    Every row lands on exactly one side: ``len(accepted) + len(rejected) == len(tidy)``. A bad row costs
+    the same be there few or many: the rules are evaluated over columns, once more for the rows that break one.
 
     Args:
         tidy: One row per published record of one force-month, as `clean_stops` makes it.
