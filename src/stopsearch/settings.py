@@ -5,6 +5,7 @@ Every setting, read once from the environment, a `.env` file or a folder of secr
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("stopsearch"),
-        description="Folder of the embedded database. Not used when a database address is set.",
+        description="Folder of the embedded database and of finished exports.",
     )
     upstream_url: str = Field(
         default="https://data.police.uk/api",
@@ -112,6 +113,65 @@ class Settings(BaseSettings):
         ge=1,
         description="Megabytes above which a member of an archive is refused as a zip bomb.",
     )
+    read_database_url: SecretStr | None = Field(
+        default=None,
+        description="Address of the same database for a user who can only read; what is served is read through it. "
+        "Without it, reads go through the role stopsearch_reader where the database's user may take it on.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Address of a Redis, as redis://:password@host:port/0, in which costly answers are kept by "
+        "snapshot. Without it, or while it is away, they are counted anew.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="Address under which people reach the server, say https://stops.example.org. Without it, links "
+        "are made from the address that was asked.",
+    )
+    api_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token for starting and watching ingestions over HTTP. Without it they are off.",
+    )
+    archive_dir: Path | None = Field(
+        default=None, description="Folder of archives that may be brought in over HTTP, by name. Without it, none."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose pages may read the API, separated by commas; * is any. Reading only, and "
+        "without credentials. Empty: none.",
+    )
+    client_requests_per_s: float = Field(
+        default=20,
+        ge=0,
+        description="Requests a second that one client may make of one server process on average. 0: no limit.",
+    )
+    client_burst: int = Field(default=100, ge=1, description="Requests that one client may make at once.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For tells the client, separated by commas.",
+    )
+    statement_timeout_s: float = Field(
+        default=15, gt=0, description="Seconds that one statement for an answer may take."
+    )
+    read_connections: int = Field(
+        default=8, ge=1, le=100, description="Connections to the database that one server process reads through."
+    )
+    page_cache_mb: int = Field(
+        default=32, ge=0, description="Megabytes of answers that one server process keeps. 0: none."
+    )
+    export_streams: int = Field(default=4, ge=1, description="Exports that one server process writes at once.")
+    export_stall_s: float = Field(
+        default=60, gt=0, description="Seconds after which an export ends whose client reads nothing."
+    )
+    export_cache_mb: int = Field(
+        default=2048,
+        ge=0,
+        description="Megabytes of finished exports that are kept in the data folder, the last used ones. 0: none.",
+    )
+    event_streams: int = Field(
+        default=32, ge=1, description="Clients that may follow the events of ingestions at once."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="Least level of log events that are written to standard error."
     )
@@ -130,6 +190,30 @@ class Settings(BaseSettings):
             except UnknownForce as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_words(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            ip_network(proxy, strict=False)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("it must start with https:// or http://")
+        return value.rstrip("/") if value else value
+
+    @field_validator("archive_dir")
+    @classmethod
+    def _expand_archives(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else value
 
     @field_validator("upstream_url")
     @classmethod

@@ -16,6 +16,9 @@ Every error that stopsearch raises on purpose, and how each kind is treated.
     │   └── RunAlreadyActive                    another process is bringing this force-month in
     ├── RequestError                            what was asked for can't be meant
     │   ├── UnknownForce · MonthOutOfRange · BadMonth · BadPath · UnknownRevision · BodyGone · ...
+    ├── AccessRefused                           over HTTP: no token, or what needs one is off
+    │   └── AccessOff · TokenRefused
+    ├── TooBusy                    (Transient)  as many are served as may be at once
     └── ConfigError                (Terminal)   a setting can't be used
 
 `Transient` trouble is retried, bounded in tries and time. `Terminal` trouble ends the run at once: a retry
@@ -152,6 +155,14 @@ class SchemaOutOfDate(StoreError, Terminal):
     kind = "schema_out_of_date"
 
 
+class QueryTooSlow(StoreError, Transient):
+    """
+    A question took longer than the statement timeout allows.
+    """
+
+    kind = "query_too_slow"
+
+
 class RunAlreadyActive(StoreError):
     """
     Another process is bringing this force-month in: it has the lock, and this run leaves.
@@ -193,6 +204,58 @@ class MonthOutOfRange(RequestError):
     kind = "month_out_of_range"
 
 
+class BadQuery(RequestError):
+    """
+    A parameter of a query that nobody knows, or a value of one that can't be meant.
+    """
+
+    kind = "bad_query"
+
+    def __init__(self, message: str, *, remedy: str = "", faults: tuple[tuple[str, str, str], ...] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.faults = faults  # each parameter, its value and what is wrong with it
+
+
+class BadCursor(BadQuery):
+    """
+    A cursor that was not given out for this query, or was changed since.
+    """
+
+    kind = "bad_cursor"
+
+
+class UnknownSnapshot(RequestError):
+    """
+    No snapshot that was ever given out has this id.
+    """
+
+    kind = "unknown_snapshot"
+
+
+class UnknownStop(RequestError):
+    """
+    No stop has this id.
+    """
+
+    kind = "unknown_stop"
+
+
+class UnknownBatch(RequestError):
+    """
+    No batch has this number.
+    """
+
+    kind = "unknown_batch"
+
+
+class RateRefused(RequestError):
+    """
+    A rate or a ratio that would mislead: no residents, too few stops, or a gap in what was asked for.
+    """
+
+    kind = "rate_refused"
+
+
 class BadPath(RequestError):
     """
     A file or folder that is not there, or is not what was asked for.
@@ -215,6 +278,43 @@ class BodyGone(RequestError):
     """
 
     kind = "body_gone"
+
+
+class AccessRefused(StopSearchError):
+    """
+    Whoever asks over HTTP may not do this.
+    """
+
+    kind = "access_refused"
+    exit_code = 2
+
+
+class AccessOff(AccessRefused):
+    """
+    What needs a token is off, since the server was given none.
+    """
+
+    kind = "access_off"
+
+
+class TokenRefused(AccessRefused):
+    """
+    No bearer token was given, or another than the server's.
+    """
+
+    kind = "token_refused"
+
+
+class TooBusy(Transient):
+    """
+    As many are served already as may be at once. The same request will be answered later.
+    """
+
+    kind = "too_busy"
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 5) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
 
 
 class ConfigError(Terminal):

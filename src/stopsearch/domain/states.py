@@ -93,6 +93,7 @@ class BatchStatus(StrEnum):
     How a batch stands: the runs that one trigger asked for.
     """
 
+    QUEUED = "queued"  # asked for, and not begun: a server begins it, also after a restart
     RUNNING = "running"
     FINISHED = "finished"  # every run ended well
     FINISHED_WITH_FAILURES = "finished_with_failures"

@@ -9,6 +9,7 @@ import getpass
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import psycopg
 import structlog
 
-from stopsearch.domain.errors import SourceError
+from stopsearch.domain.errors import RunAlreadyActive, SourceError, StopSearchError
+from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, RunStatus
 from stopsearch.flows.bring_in import BringIn
 from stopsearch.flows.plan import DueMonth, Wanted
@@ -24,8 +26,10 @@ from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.runs import Job, RunReport, Watcher
 from stopsearch.settings import Settings
 from stopsearch.source.api import Traffic
+from stopsearch.store.batch_queue import SettledRun, claim_entry, settled_runs
 from stopsearch.store.database import Database
-from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_refused
+from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_asked, note_refused
+from stopsearch.store.snapshots import keep_current
 from stopsearch.store.troubles import store_gone
 from stopsearch.telemetry.events import Event
 
@@ -68,21 +72,39 @@ class Trigger:
 class Batch:
     """
     One batch's ledger entry, from its beginning to its end, whatever happens between.
+
+    Args:
+        queued_id: The batch that was queued, to be taken over in place of a new one: cut short, it goes back among
+            those that wait, and what of it has settled is not done again.
+
+    Raises:
+        RunAlreadyActive: The queued batch was taken over by another process.
     """
 
-    def __init__(self, database: Database, trigger: Trigger, asked_for: dict[str, Any]) -> None:
+    def __init__(
+        self, database: Database, trigger: Trigger, asked_for: dict[str, Any], *, queued_id: int | None = None
+    ) -> None:
         self._database = database
         self._connection = database.connect(autocommit=True)
-        end_stale_batches(self._connection, at=datetime.now(UTC))
-        self.id = begin_batch(
-            self._connection,
-            trigger=trigger.name,
-            requested_by=trigger.requested_by,
-            asked_for=asked_for,
-            at=datetime.now(UTC),
-        )
-        self.status = BatchStatus.CANCELLED
+        self.status = BatchStatus.CANCELLED if queued_id is None else BatchStatus.QUEUED
+        self._settled: list[SettledRun] = []
         self._has_refusals = False
+        try:
+            end_stale_batches(self._connection, at=datetime.now(UTC))
+            if queued_id is None:
+                self.id = begin_batch(
+                    self._connection,
+                    trigger=trigger.name,
+                    requested_by=trigger.requested_by,
+                    asked_for=asked_for,
+                    at=datetime.now(UTC),
+                )
+            else:
+                self.id = queued_id
+                self._take_over()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Batch:
         return self
@@ -90,10 +112,39 @@ class Batch:
     def __exit__(self, *_: object) -> None:
         try:
             end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
+            keep_current(self._connection)  # with the states that this batch left, so that it can be cited
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise store_gone(error) from error  # the next batch finds this one cut short, and says so
         finally:
             self._connection.close()
+
+    def _take_over(self) -> None:
+        if not claim_entry(self._connection, self.id, at=datetime.now(UTC)):
+            raise RunAlreadyActive(
+                f"Batch {self.id} is run by another process, or has ended.", remedy="Look at how it goes on."
+            )
+        self._settled = settled_runs(self._connection, self.id)
+
+    def is_settled(self, force: str, month: Month, *, origin: str | None = None) -> bool:
+        """
+        Tell whether a force-month, or that of one origin, ended in this batch before it was cut short.
+        """
+        return any(
+            (run.force, run.month) == (force, month) and origin in (None, run.origin) for run in self._settled
+        )
+
+    def expect(self, force_months: int) -> None:
+        """
+        Note how many force-months the batch is about: those that have settled, and those still to be brought in.
+        """
+        note_asked(self._connection, self.id, {"force_months": len(self._settled) + force_months})
+
+    def fail(self, error: StopSearchError) -> None:
+        """
+        Note what ended the batch as a whole, as an unreachable publisher does.
+        """
+        note_asked(self._connection, self.id, {"error": {"kind": error.kind, "text": str(error)}})
+        self.status = BatchStatus.FINISHED_WITH_FAILURES
 
     def refuse(self, refusals: Sequence[SourceError]) -> None:
         """
@@ -135,9 +186,10 @@ class Batch:
 
     def finish(self, runs: Sequence[RunReport]) -> None:
         """
-        Say that every run has ended; a batch that never says so is cancelled.
+        Say that every run has ended; a batch that never says so is cancelled, or queued again.
         """
-        went_wrong = self._has_refusals or any(run.outcome.status in _WENT_WRONG for run in runs)
+        ended = [*(run.status for run in self._settled), *(run.outcome.status for run in runs)]
+        went_wrong = self._has_refusals or any(status in _WENT_WRONG for status in ended)
         self.status = BatchStatus.FINISHED_WITH_FAILURES if went_wrong else BatchStatus.FINISHED
 
     def report(
@@ -169,6 +221,18 @@ class Batch:
             traffic=traffic,
             duration_s=duration_s,
         )
+
+
+def begun(
+    database: Database, trigger: Trigger, asked_for: dict[str, Any], batch: Batch | None, *, force_months: int
+) -> AbstractContextManager[Batch]:
+    """
+    Begin a batch; or go on with one that was taken over, which whoever took it over ends.
+    """
+    if batch is None:
+        return Batch(database, trigger, asked_for)
+    batch.expect(force_months)
+    return nullcontext(batch)
 
 
 def as_asked(wanted: Wanted) -> dict[str, Any]:

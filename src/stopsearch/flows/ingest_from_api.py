@@ -13,7 +13,7 @@ from stopsearch.domain.errors import SourceError, UpstreamDown
 from stopsearch.domain.months import Month
 from stopsearch.domain.published import Availability, PublishedMonth
 from stopsearch.domain.states import BatchStatus, Source
-from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked
+from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked, begun
 from stopsearch.flows.plan import DueMonth, RecheckAfter, Wanted, check_wanted, due_months
 from stopsearch.flows.runs import Job, Watcher
 from stopsearch.settings import Settings
@@ -49,6 +49,7 @@ async def ingest_from_api(
     wanted: Wanted,
     *,
     trigger: Trigger,
+    batch: Batch | None = None,
     watcher: Callable[[list[DueMonth], PoliceApi], Watcher] | None = None,
     stopping: asyncio.Event | None = None,
 ) -> BatchReport:
@@ -56,6 +57,7 @@ async def ingest_from_api(
     Bring in the force-months that are due of what was asked for, and nothing else.
 
     Args:
+        batch: One that was queued and is run now: the runs are its, and what has settled in it is not due again.
         watcher: Makes whoever is told how it goes on, once it is known what is due.
         stopping: Set it to end cleanly: what is being stored is finished, the next call goes on from there.
     """
@@ -63,8 +65,12 @@ async def ingest_from_api(
     async with _budget(database, settings) as budget, PoliceApi.from_settings(settings, limiter=budget) as api:
         planned_at = datetime.now(UTC)
         availability, due = await _plan(database, settings, wanted, api)
+        if batch is not None:
+            due = [month for month in due if not batch.is_settled(month.force, month.month)]
         if not due:
-            return BatchReport(batch_id=None, status=BatchStatus.FINISHED, due=[], traffic=api.traffic)
+            return BatchReport(
+                batch_id=batch.id if batch else None, status=BatchStatus.FINISHED, due=[], traffic=api.traffic
+            )
         window = (availability.months[0], availability.months[-1])
         patience = _Patience(api, limit_s=settings.retry_time_s)
         jobs = [
@@ -79,7 +85,7 @@ async def ingest_from_api(
             for month in due
         ]
         asked_for = {**as_asked(wanted), "source": "api", "force_months": len(due)}
-        with Batch(database, trigger, asked_for) as batch:
+        with begun(database, trigger, asked_for, batch, force_months=len(due)) as batch:
             runs = await batch.bring_in(
                 [jobs],
                 in_flight=settings.requests_in_flight,

@@ -15,7 +15,7 @@ from stopsearch.domain.errors import SourceError
 from stopsearch.domain.months import Month
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import BatchStatus, Source
-from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked
+from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked, begun
 from stopsearch.flows.plan import DueMonth, Wanted, check_wanted
 from stopsearch.flows.runs import Job, Watcher
 from stopsearch.settings import Settings
@@ -38,6 +38,7 @@ async def ingest_from_archives(
     *,
     paths: Sequence[str],
     trigger: Trigger,
+    batch: Batch | None = None,
     published: datetime | None = None,
     watcher: Callable[[list[DueMonth]], Watcher] | None = None,
     stopping: asyncio.Event | None = None,
@@ -49,6 +50,7 @@ async def ingest_from_archives(
     Archives go one after another, the oldest edition first, so that each is a revision of the one before.
 
     Args:
+        batch: One that was queued and is run now: the runs are its, and members that it has read are not read again.
         published: When all of them were published, in place of what their names tell.
         dry_run: Only say what would be looked at.
     """
@@ -60,14 +62,22 @@ async def ingest_from_archives(
     for refusal in refusals:
         # The report has them all, and whoever asked is told; here it would be said twice.
         log.info(Event.MEMBER_REFUSED, reason=str(refusal))
-    if dry_run or not due:
+    if dry_run or (not due and batch is None):
         return BatchReport(batch_id=None, status=BatchStatus.FINISHED, due=due, refusals=refusals)
+    jobs = [
+        [
+            _member_job(archive, member)
+            for member in archive.members
+            if batch is None or not batch.is_settled(member.force, member.month, origin=archive.origin_of(member))
+        ]
+        for archive in opened
+    ]
     asked_for = {**as_asked(wanted), "source": "archive", "archives": [archive.name for archive in opened]}
     try:
-        with Batch(database, trigger, asked_for) as batch:
+        with begun(database, trigger, asked_for, batch, force_months=sum(map(len, jobs))) as batch:
             batch.refuse(refusals)
             runs = await batch.bring_in(
-                [[_member_job(archive, member) for member in archive.members] for archive in opened],
+                jobs,
                 in_flight=_IN_FLIGHT,
                 settings=settings,
                 watcher=watcher(due) if watcher else None,

@@ -181,7 +181,13 @@ def build_edition(
         ids = tidy.ids[accepted["record_number"].to_numpy() - 1] if parted.rejected else tidy.ids
         quality = measure_quality(published.month, accepted, identities.ordinals, source.extra_keys)
         operations = {name for name in accepted["operation_name"].unique().to_list() if name}
-        rows = stop_rows(published.month, accepted, ids, name_operations(operations) if operations else {})
+        rows = stop_rows(
+            published.month,
+            accepted,
+            ids,
+            name_operations(operations) if operations else {},
+            is_date_only=quality.is_date_only,
+        )
         numbers = sorted(parted.rejected)
         letters = [
             LetterDraft(

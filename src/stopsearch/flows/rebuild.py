@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from stopsearch.domain.errors import UnknownRevision
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import Cause, RunStatus, Standing
-from stopsearch.flows.batches import Batch, Trigger, as_asked
+from stopsearch.flows.batches import Batch, Trigger, as_asked, begun
 from stopsearch.flows.plan import Wanted
 from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.rebuild_month import Rebuild, failed, report_rebuild
@@ -71,25 +71,35 @@ def replay_letters(
     rule: str | None = None,
     ids: list[int] | None = None,
     trigger: Trigger,
+    batch: Batch | None = None,
     progress: Progress | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> RebuildReport:
     """
     Run open dead letters through today's rules; the records that pass become stops, by a revision of cause `replay`.
 
     The letters that are asked for choose force-months, and each of those is replayed whole. A second replay finds
     nothing left to do and changes nothing.
+
+    Args:
+        batch: One that was queued and is run now: the runs are its, and what has settled in it is not done again.
+        is_stopping: Asked before each force-month whether to leave the rest.
     """
     with database.connect(autocommit=True) as connection:
         letters = find_letters(connection, force=force, month=month, rule=rule, ids=ids)
         chosen = {(letter.force, letter.month) for letter in letters}
         editions = [e for e in current_editions(connection) if (e.force, e.month) in chosen]
+    if batch is not None:
+        editions = [edition for edition in editions if not batch.is_settled(edition.force, edition.month)]
     return _rebuild_all(
         database,
         settings,
         [(edition, Cause.REPLAY) for edition in editions],
         asked_for={"source": "kept", "cause": "replay", "letters": len(letters)},
         trigger=trigger,
+        batch=batch,
         progress=progress,
+        is_stopping=is_stopping,
     )
 
 
@@ -191,7 +201,9 @@ def _rebuild_all(
     *,
     asked_for: dict[str, object],
     trigger: Trigger,
+    batch: Batch | None = None,
     progress: Progress | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> RebuildReport:
     waiting = list(editions)
     if not waiting:
@@ -200,10 +212,15 @@ def _rebuild_all(
     runs: list[RunReport] = []
     replayed = still = 0
     limits = RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records)
-    with Batch(database, trigger, asked_for) as batch, database.connect(autocommit=True) as connection:
+    with (
+        begun(database, trigger, asked_for, batch, force_months=total) as batch,
+        database.connect(autocommit=True) as connection,
+    ):
         for attempt in range(1, _BUSY_TRIES + 1):
             busy: list[tuple[KeptEdition, Cause]] = []
             for edition, cause in waiting:
+                if is_stopping():
+                    break
                 rebuild = Rebuild(connection, edition, cause, limits)
                 report = rebuild.run(batch.id)
                 if report.outcome.status is RunStatus.BUSY and attempt < _BUSY_TRIES:
@@ -214,9 +231,10 @@ def _rebuild_all(
                 still += rebuild.still_rejected
                 if progress is not None:
                     progress(len(runs), total)
-            if not busy:
+            if not busy or is_stopping():
                 break
             waiting = busy
             time.sleep(_BUSY_WAIT_S * attempt)
-        batch.finish(runs)
+        if not is_stopping():
+            batch.finish(runs)
     return RebuildReport(batch_id=batch.id, runs=runs, replayed=replayed, still_rejected=still)

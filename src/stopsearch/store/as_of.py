@@ -36,9 +36,16 @@ class ServedRevision:
     number: int
     content_digest: bytes
     rules_version: int
+    received: int
     stored: int
+    rejected: int
+    is_restated: bool
     is_doubled: bool
     is_date_only: bool
+    served_from: datetime
+    first_datetime: datetime | None  # the earliest stop of it; None where it has none
+    last_datetime: datetime | None
+    first_number: int  # the first revision of this force-month that was ever served
 
 
 @contextmanager
@@ -83,7 +90,14 @@ def served_revisions(
     rows = connection.execute(
         """
         SELECT force.id, revision.force_code, revision.month, revision.number, revision.content_digest,
-            revision.rules_version, revision.stored, revision.is_doubled, revision.is_date_only
+            revision.rules_version, revision.received, revision.stored, revision.rejected, revision.is_restated,
+            revision.is_doubled, revision.is_date_only, revision.served_from, revision.first_datetime,
+            revision.last_datetime,
+            CASE WHEN revision.number = 1 THEN 1 ELSE (
+                SELECT min(earlier.number) FROM revision AS earlier
+                WHERE earlier.force_code = revision.force_code AND earlier.month = revision.month
+                    AND earlier.standing = 'served'
+            ) END
         FROM revision JOIN force ON force.code = revision.force_code
         WHERE revision.standing = 'served'
             AND CASE WHEN %(as_of)s::timestamptz IS NULL THEN revision.served_until IS NULL
@@ -110,9 +124,16 @@ def served_revisions(
             number=row[3],
             content_digest=row[4],
             rules_version=row[5],
-            stored=row[6],
-            is_doubled=row[7],
-            is_date_only=row[8],
+            received=row[6],
+            stored=row[7],
+            rejected=row[8],
+            is_restated=row[9],
+            is_doubled=row[10],
+            is_date_only=row[11],
+            served_from=row[12],
+            first_datetime=row[13],
+            last_datetime=row[14],
+            first_number=row[15],
         )
         for row in rows
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection, sql
 
+from stopsearch.domain.dimensions import Dimension
 from stopsearch.domain.months import Month
 from stopsearch.domain.vocabulary import LABEL_FIELDS, VOCABULARY
 from stopsearch.store.status import running_batches
@@ -27,15 +28,17 @@ class CountedMonth:
     says_rejected: int | None
     stops: int
     counted: int  # the sum of the current rollup
+    totalled: tuple[int, int]  # what the narrow rollup's dimensions add up to, the least and the most
     letters: int
     unknown_labels: int  # rows, withdrawn ones among them, with a code that stands for no label
 
     @property
     def is_conserved(self) -> bool:
         """
-        Tell whether received = stored + rejected holds in the rows, the rollup and the letters alike.
+        Tell whether received = stored + rejected holds in the rows, the rollups and the letters alike.
         """
-        return (self.stops, self.counted, self.letters) == (self.says_stored or 0,) * 2 + (self.says_rejected or 0,)
+        stored = self.says_stored or 0
+        return {self.stops, self.counted, *self.totalled} == {stored} and self.letters == (self.says_rejected or 0)
 
 
 def count_months(connection: Connection) -> list[CountedMonth]:
@@ -55,6 +58,13 @@ def count_months(connection: Connection) -> list[CountedMonth]:
         ), counted AS (
             SELECT force_code, month, sum(stops) AS stops
             FROM stop_count WHERE withdrawn_revision IS NULL GROUP BY force_code, month
+        ), totalled AS (
+            SELECT force_code, month, CASE WHEN count(*) = %(dimensions)s THEN min(stops) ELSE 0 END AS least,
+                max(stops) AS most
+            FROM (
+                SELECT force_code, month, dimension_code, sum(stops) AS stops
+                FROM stop_total WHERE withdrawn_revision IS NULL GROUP BY force_code, month, dimension_code
+            ) AS dimension GROUP BY force_code, month
         ), current AS (
             SELECT force_code, month, number, stored, rejected
             FROM revision WHERE standing = 'served' AND served_until IS NULL
@@ -64,8 +74,10 @@ def count_months(connection: Connection) -> list[CountedMonth]:
             WHERE letter.revision = current.number GROUP BY force_code, month
         )
         SELECT force.id, month, current.stored, current.rejected, coalesce(held.stops, 0),
-            coalesce(counted.stops, 0)::bigint, coalesce(letters.letters, 0), coalesce(held.unknown, 0)
+            coalesce(counted.stops, 0)::bigint, coalesce(totalled.least, 0)::bigint,
+            coalesce(totalled.most, 0)::bigint, coalesce(letters.letters, 0), coalesce(held.unknown, 0)
         FROM held FULL JOIN current USING (force_code, month) FULL JOIN counted USING (force_code, month)
+            FULL JOIN totalled USING (force_code, month)
             LEFT JOIN letters USING (force_code, month) JOIN force ON force.code = force_code
         ORDER BY force.id, month
         """
@@ -78,10 +90,11 @@ def count_months(connection: Connection) -> list[CountedMonth]:
             says_rejected=row[3],
             stops=row[4],
             counted=row[5],
-            letters=row[6],
-            unknown_labels=row[7],
+            totalled=(row[6], row[7]),
+            letters=row[8],
+            unknown_labels=row[9],
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query, {"dimensions": len(Dimension)})
     ]
 
 

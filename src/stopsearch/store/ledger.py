@@ -19,6 +19,9 @@ from stopsearch.store.bodies import keep_body
 from stopsearch.store.edition import KeptBody
 from stopsearch.store.locks import try_lock_batch
 
+# What starts the batches that a server is asked for over HTTP: they outlive the process that runs them.
+HTTP_TRIGGER = "http"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOutcome:
@@ -46,15 +49,16 @@ def begin_batch(
     """
     Begin a batch, and lock it for as long as this connection lives: a batch without its lock has been cut short.
     """
-    row = connection.execute(
-        """
-        INSERT INTO ingest_batch (trigger, requested_by, asked_for, status, started_at)
-        VALUES (%s, %s, %s, 'running', %s) RETURNING id
-        """,
-        [trigger, requested_by, Jsonb(asked_for), at],
-    ).fetchone()
-    assert row is not None  # RETURNING gives the row
-    try_lock_batch(connection, row[0])
+    with connection.transaction():  # nobody may see it running and not locked
+        row = connection.execute(
+            """
+            INSERT INTO ingest_batch (trigger, requested_by, asked_for, status, started_at)
+            VALUES (%s, %s, %s, 'running', %s) RETURNING id
+            """,
+            [trigger, requested_by, Jsonb(asked_for), at],
+        ).fetchone()
+        assert row is not None  # RETURNING gives the row
+        try_lock_batch(connection, row[0])
     return int(row[0])
 
 
@@ -69,15 +73,19 @@ def note_refused(connection: Connection, batch_id: int, refused: Sequence[str]) 
     """
     Note with what a batch was asked for which files were refused by name, and why: no run ever begins for them.
     """
-    texts = [text.encode(errors="replace").decode().replace("\0", "?") for text in refused]  # names are anybody's
-    connection.execute(
-        "UPDATE ingest_batch SET asked_for = asked_for || %s WHERE id = %s", [Jsonb({"refused": texts}), batch_id]
-    )
+    note_asked(connection, batch_id, {"refused": [_as_text(text) for text in refused]})
+
+
+def note_asked(connection: Connection, batch_id: int, more: dict[str, Any]) -> None:
+    """
+    Note more beside what a batch was asked for.
+    """
+    connection.execute("UPDATE ingest_batch SET asked_for = asked_for || %s WHERE id = %s", [Jsonb(more), batch_id])
 
 
 def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at: datetime) -> None:
     """
-    End a batch; runs of it that have not ended are cancelled.
+    End a batch, or put it back among those that wait (`queued`); runs of it that have not ended are cancelled.
     """
     connection.execute(
         """
@@ -87,12 +95,15 @@ def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at:
         """,
         [at, batch_id],
     )
-    connection.execute("UPDATE ingest_batch SET status = %s, ended_at = %s WHERE id = %s", [status, at, batch_id])
+    ended_at = None if status is BatchStatus.QUEUED else at
+    connection.execute("UPDATE ingest_batch SET status = %s, ended_at = %s WHERE id = %s", [status, ended_at, batch_id])
 
 
 def end_stale_batches(connection: Connection, *, at: datetime) -> int:
     """
     End the batches whose process has ended without saying so, by a crash or a kill.
+
+    A batch that a server was asked for goes back among those that wait: the next server goes on with it.
 
     Returns:
         How many there were.
@@ -101,8 +112,15 @@ def end_stale_batches(connection: Connection, *, at: datetime) -> int:
     stale = 0
     for (batch_id,) in running:
         with connection.transaction():
-            if try_lock_batch(connection, batch_id, for_transaction=True):
-                end_batch(connection, batch_id, BatchStatus.CANCELLED, at=at)
+            if not try_lock_batch(connection, batch_id, for_transaction=True):
+                continue
+            # Between the look and the lock, its process may have ended it well.
+            row = connection.execute(
+                "SELECT trigger FROM ingest_batch WHERE id = %s AND status = 'running'", [batch_id]
+            ).fetchone()
+            if row is not None:
+                status = BatchStatus.QUEUED if row[0] == HTTP_TRIGGER else BatchStatus.CANCELLED
+                end_batch(connection, batch_id, status, at=at)
                 stale += 1
     return stale
 
@@ -217,3 +235,7 @@ def finish_run(
             "id": run_id,
         },
     )
+
+
+def _as_text(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\0", "?")  # names are anybody's

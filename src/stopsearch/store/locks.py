@@ -17,6 +17,15 @@ _MONTH_SPACE = 0x53530000  # the force's code is added
 BATCH_SPACE = 0x53538000 - 1
 _INSTANT_SPACE = 0x53538000 - 2
 
+# Whether a process holds the lock of `batch.id`, which it does for as long as it lives. The lock is looked at and not
+# tried: trying it would take it for a moment, in which a batch that begins could not.
+BATCH_IS_ALIVE = f"""EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = {BATCH_SPACE} AND objid::bigint = batch.id
+)"""
+
 
 def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:
     """

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from stopsearch.domain.errors import SchemaOutOfDate
 from stopsearch.domain.vocabulary import VOCABULARY
+from stopsearch.store.population import write_population
 from stopsearch.store.tables import Vocabulary
 from stopsearch.store.troubles import known_trouble
 
@@ -78,6 +79,7 @@ def migrate(engine: Engine) -> str:
                 raise _newer(found)
             command.upgrade(_config(connection), "head")
             _write_vocabulary(connection)
+            write_population(connection)
             connection.commit()
         finally:
             connection.rollback()

@@ -149,10 +149,21 @@ def last_listing(connection: Connection) -> tuple[Availability, datetime] | None
     Give the publisher's list as it was last seen, and when; None where it was never asked.
     """
     row = connection.execute("SELECT forces_by_month, last_seen_at FROM listing ORDER BY id DESC LIMIT 1").fetchone()
-    if row is None:
-        return None
-    listed = {Month.parse(month): frozenset(forces) for month, forces in row[0].items()}
-    return Availability(listed=listed), row[1]
+    return (_availability(row[0]), row[1]) if row else None
+
+
+def listing_at(connection: Connection, instant: datetime) -> tuple[Availability, datetime] | None:
+    """
+    Give the publisher's list as it was known at an instant, and when it was first seen so; None where it was not.
+    """
+    row = connection.execute(
+        "SELECT forces_by_month, listed_at FROM listing WHERE listed_at <= %s ORDER BY id DESC LIMIT 1", [instant]
+    ).fetchone()
+    return (_availability(row[0]), row[1]) if row else None
+
+
+def _availability(forces_by_month: dict[str, list[str]]) -> Availability:
+    return Availability(listed={Month.parse(month): frozenset(forces) for month, forces in forces_by_month.items()})
 
 
 def note_state(

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 from psycopg import Connection, sql
 
+from stopsearch.store.copy_rows import Column, CopyRows
 from stopsearch.store.edition import Edition
 from stopsearch.store.releases import Held
-from stopsearch.store.stop_rows import COUNT_COLUMNS, STOP_COLUMNS, StopRows
+from stopsearch.store.stop_rows import COUNT_COLUMNS, STOP_COLUMNS, TOTAL_COLUMNS, StopRows
 
 _VALUES = tuple(c.name for c in STOP_COLUMNS if c.name not in ("id", "first_revision", "record_number"))
-_COUNTED = tuple(c.name for c in COUNT_COLUMNS if c.name != "first_revision")
 
 _CLOSE_STOPS = sql.SQL(
     """
@@ -34,19 +34,19 @@ _ADD_STOPS = sql.SQL(
     ORDER BY staged.datetime, staged.id
     """
 )
-_CLOSE_COUNTS = sql.SQL(
+_CLOSE_ROLLUP = sql.SQL(
     """
-    UPDATE stop_count SET withdrawn_revision = %(number)s
+    UPDATE {table} SET withdrawn_revision = %(number)s
     WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL
-        AND NOT EXISTS (SELECT FROM staged_count AS staged WHERE ({old}) = ({new}))
+        AND NOT EXISTS (SELECT FROM {staged} AS staged WHERE ({old}) = ({new}))
     """
 )
-_ADD_COUNTS = sql.SQL(
+_ADD_ROLLUP = sql.SQL(
     """
-    INSERT INTO stop_count ({columns})
-    SELECT {columns} FROM staged_count AS staged
+    INSERT INTO {table} ({columns})
+    SELECT {columns} FROM {staged} AS staged
     WHERE NOT EXISTS (
-        SELECT FROM stop_count
+        SELECT FROM {table}
         WHERE force_code = %(code)s AND month = %(month)s AND withdrawn_revision IS NULL AND ({old}) = ({new})
     )
     """
@@ -84,17 +84,29 @@ def replace_rows(
 
 def replace_counts(connection: Connection, edition: Edition, rows: StopRows, held: Held) -> None:
     """
-    Close and add the counts that differ, in the same transaction as the rows.
+    Close and add the counts of both rollups that differ, in the same transaction as the rows.
     """
+    _replace_rollup(connection, edition, held, table="stop_count", rows=rows.counts, columns=COUNT_COLUMNS)
+    _replace_rollup(connection, edition, held, table="stop_total", rows=rows.totals, columns=TOTAL_COLUMNS)
+
+
+def _replace_rollup(
+    connection: Connection, edition: Edition, held: Held, *, table: str, rows: CopyRows, columns: tuple[Column, ...]
+) -> None:
+    staged = f"staged_{table}"
+    names: dict[str, sql.Composable] = {"table": sql.Identifier(table), "staged": sql.Identifier(staged)}
     connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS staged_count (LIKE stop_count INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        sql.SQL(
+            "CREATE TEMP TABLE IF NOT EXISTS {staged} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        ).format(**names)
     )
-    rows.counts.copy_into(connection, "staged_count")
+    rows.copy_into(connection, staged)
     parameters = {"code": held.force_code, "month": edition.month.first_day, "number": held.next_number}
-    old, new = _columns(_COUNTED, "stop_count"), _columns(_COUNTED, "staged")
-    connection.execute(_CLOSE_COUNTS.format(old=old, new=new), parameters)
-    columns = _columns(c.name for c in COUNT_COLUMNS)
-    connection.execute(_ADD_COUNTS.format(columns=columns, old=old, new=new), parameters)
+    compared = [column.name for column in columns if column.name != "first_revision"]
+    names |= {"old": _columns(compared, table), "new": _columns(compared, "staged")}
+    names["columns"] = _columns(column.name for column in columns)
+    connection.execute(_CLOSE_ROLLUP.format(**names), parameters)
+    connection.execute(_ADD_ROLLUP.format(**names), parameters)
 
 
 def _columns(names: Iterable[str], table: str | None = None) -> sql.Composed:

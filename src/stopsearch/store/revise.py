@@ -82,6 +82,7 @@ def revise(
     if held.revision is None:
         rows.stops.copy_into(connection, "stop")
         rows.counts.copy_into(connection, "stop_count")
+        rows.totals.copy_into(connection, "stop_total")
         added, withdrawn = len(rows.stops), 0  # as the revision's row says already
     else:
         added, withdrawn = replace_rows(
@@ -211,11 +212,14 @@ def _stamp(connection: Connection, edition: Edition, held: Held) -> None:
     Say from when on readers see the new revision: now, as the last thing before the commit.
     """
     hold_the_instant(connection)
+    # Writers of other force-months wait here for each other, for the length of a commit: so that generations and
+    # instants follow the order of the commits.
     connection.execute(
         """
         WITH instant AS (
-            SELECT greatest(clock_timestamp(), max(served_from) + interval '1 microsecond') AS at FROM revision
-            WHERE force_code = %(code)s AND month = %(month)s AND number IS NOT DISTINCT FROM %(old)s
+            UPDATE serving SET generation = generation + 1,
+                changed_at = greatest(clock_timestamp(), changed_at + interval '1 microsecond')
+            RETURNING changed_at AS at
         )
         UPDATE revision SET
             served_until = CASE WHEN number = %(old)s THEN instant.at END,
@@ -248,14 +252,14 @@ def _insert_revision(
             force_code, month, number, cause, standing, source, origin, body_digest, content_digest,
             identity_version, rules_version, fetched_at, published_at, served_from,
             received, stored, rejected, added, withdrawn, mended, rejected_by_rule, quality,
-            is_restated, is_doubled, is_date_only, run_id
+            is_restated, is_doubled, is_date_only, first_datetime, last_datetime, run_id
         )
         VALUES (
             %(code)s, %(month)s, %(number)s, %(cause)s, %(standing)s, %(source)s, %(origin)s, %(body_digest)s,
             %(content_digest)s, %(identity_version)s, %(rules_version)s, %(fetched_at)s, %(published_at)s,
             CASE WHEN %(standing)s = 'served' THEN clock_timestamp() END,
             %(received)s, %(stored)s, %(rejected)s, %(added)s, 0, %(mended)s, %(rejected_by_rule)s, %(quality)s,
-            %(is_restated)s, %(is_doubled)s, %(is_date_only)s, %(run_id)s
+            %(is_restated)s, %(is_doubled)s, %(is_date_only)s, %(first_datetime)s, %(last_datetime)s, %(run_id)s
         )
         """,
         {
@@ -282,6 +286,8 @@ def _insert_revision(
             "is_restated": is_restated,
             "is_doubled": edition.is_doubled,
             "is_date_only": edition.is_date_only,
+            "first_datetime": edition.accepted["datetime"].min(),
+            "last_datetime": edition.accepted["datetime"].max(),
             "run_id": run_id,
         },
     )

@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from psycopg import Connection
 
 from stopsearch.domain.states import BatchStatus, Cause, RunStatus
-
-# The first key of a batch's advisory lock; that of `locks`, which tells who holds one by trying to take it.
-from stopsearch.store.locks import BATCH_SPACE
+from stopsearch.store.locks import BATCH_IS_ALIVE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,24 +132,16 @@ def call_budgets(connection: Connection) -> list[CallBudgetFigures]:
 
 
 def _batches(connection: Connection, which: str) -> list[BatchFigures]:
-    # A process holds its batch's lock for as long as it lives. The lock is looked at and not tried: trying it would
-    # take it for a moment, in which a batch that begins could not.
     rows = connection.execute(
         f"""
         SELECT batch.id, batch.trigger, batch.requested_by, batch.status, batch.started_at, batch.ended_at,
-            EXISTS (
-                SELECT FROM pg_locks
-                WHERE locktype = 'advisory' AND granted AND objsubid = 2
-                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    AND classid::bigint = %(space)s AND objid::bigint = batch.id
-            ),
+            {BATCH_IS_ALIVE},
             (
                 SELECT coalesce(jsonb_object_agg(status, runs), '{{}}')
                 FROM (SELECT status, count(*) AS runs FROM ingest_run WHERE batch_id = batch.id GROUP BY status) AS run
             )
         FROM (SELECT * FROM ingest_batch WHERE {which}) AS batch ORDER BY batch.id
-        """,  # nosec B608: made of our own words only
-        {"space": BATCH_SPACE},
+        """  # nosec B608: made of our own words only
     )
     return [
         BatchFigures(

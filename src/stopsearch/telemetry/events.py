@@ -19,6 +19,8 @@ class Event(StrEnum):
     STORE_RETRIED = "store_retried"  # fault: the transaction met another one, and is tried once more
     ENDING_UNWRITTEN = "ending_unwritten"  # fault: how a run ended is in its report, but not in the ledger
     BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
+    BATCH_BROKE = "batch_broke"  # batch_id fault exception (its frames alone): a fault of ours, to be reported
+    RUNNER_WAITS = "runner_waits"  # fault: a server can't run what it was asked for now, and looks again later
     REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
     BREAKER_OPENED = "breaker_opened"  # failures pause_s
     BREAKER_CLOSED = "breaker_closed"  # no field

@@ -11,6 +11,7 @@ from stopsearch.cli.arguments import AsJson
 from stopsearch.cli.as_json import plain
 from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.terminal import facts, many, safe, say_json, size
+from stopsearch.domain.states import BatchStatus
 
 if TYPE_CHECKING:
     from stopsearch.flows.status import Status
@@ -69,8 +70,18 @@ def show_status(found: Status) -> None:
 
 def _batch(batch: BatchFigures) -> str:
     runs = ", ".join(f"{count:,} {_words(state)}" for state, count in batch.runs.items() if count) or "no run"
-    ended = f"ended {_at(batch.ended_at)}" if batch.ended_at else ("still running" if batch.is_alive else "cut short")
-    return f"{batch.id}, {safe(batch.trigger)} by {safe(batch.requested_by)}, {_words(batch.status)}: {runs}; {ended}"
+    return (
+        f"{batch.id}, {safe(batch.trigger)} by {safe(batch.requested_by)}, {_words(batch.status)}: {runs}; "
+        f"{_ended(batch)}"
+    )
+
+
+def _ended(batch: BatchFigures) -> str:
+    if batch.ended_at:
+        return f"ended {_at(batch.ended_at)}"
+    if batch.status is BatchStatus.QUEUED:
+        return "a server begins it"
+    return "still running" if batch.is_alive else "cut short"
 
 
 def _letters(found: Status) -> str:

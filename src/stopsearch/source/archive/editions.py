@@ -77,11 +77,17 @@ class Archive:
             month=member.month,
             shape=Shape.CSV,
             source=Source.ARCHIVE,
-            origin=f"{self.name}!{member.name}",
+            origin=self.origin_of(member),
             body=body,
             fetched_at=self.fetched_at,
             published_at=self.published_at,
         )
+
+    def origin_of(self, member: Member) -> str:
+        """
+        Give what the ledger calls a member.
+        """
+        return f"{self.name}!{member.name}"
 
     def close(self) -> None:
         """
