@@ -63,6 +63,22 @@ class BenchServer:
             )
             connection.execute("CHECKPOINT")
 
+    def exists(self, name: str) -> bool:
+        """
+        Tell whether there is a database of this name.
+        """
+        with self._home.connect(autocommit=True) as connection:
+            return connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+
+    def rename(self, old: str, new: str) -> None:
+        """
+        Give a database another name; nobody may be connected to it.
+        """
+        with self._home.connect(autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+            )
+
     def drop(self, name: str) -> None:
         """
         Drop a database, whoever is still connected to it.
@@ -78,10 +94,11 @@ def bench_server(data_dir: Path) -> Iterator[BenchServer]:
     """
     with open_database(plain_settings(data_dir)) as home:
         server = BenchServer(home)
-        server.make(TEMPLATE, "template0")
-        template = database_at(server.conninfo(TEMPLATE))
-        migrate(template.engine)
-        template.close()
+        if not server.exists(TEMPLATE):
+            server.make(TEMPLATE, "template0")
+            template = database_at(server.conninfo(TEMPLATE))
+            migrate(template.engine)
+            template.close()
         yield server
 
 

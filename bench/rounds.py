@@ -23,6 +23,9 @@ class Sizes:
     memory_rounds: int
     backfill_forces: int
     backfill_months: int
+    stocked_rows: int  # stops of the database that is served
+    serve_rounds: int
+    load_seconds: int
 
 
 FULL = Sizes(
@@ -34,6 +37,9 @@ FULL = Sizes(
     memory_rounds=2,
     backfill_forces=44,
     backfill_months=36,
+    stocked_rows=2_000_000,
+    serve_rounds=3,
+    load_seconds=4,
 )
 SHORT = Sizes(
     rounds=2,
@@ -44,6 +50,9 @@ SHORT = Sizes(
     memory_rounds=1,
     backfill_forces=8,
     backfill_months=12,
+    stocked_rows=60_000,
+    serve_rounds=1,
+    load_seconds=2,
 )
 
 

@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
+from urllib.parse import urlencode
+
+from psycopg.conninfo import conninfo_to_dict
 
 from stopsearch.cli.app import run
+from stopsearch.store.database import Database
 
 _PATIENCE_S = 120
 
@@ -99,6 +103,14 @@ class CommandLine:
             code = run(arguments)
         said = [cast(io.BytesIO, stream.buffer).getvalue().decode() for stream in (out, err)]
         return _as_expected(arguments, Ended(code=code, out=said[0], err=said[1]), expect)
+
+
+def command_line_of(database: Database, folder: Path) -> CommandLine:
+    """
+    Give the program as it is called with a database of one's own.
+    """
+    address = urlencode(conninfo_to_dict(database.conninfo))
+    return CommandLine(folder=folder, settings={"DATABASE_URL": f"postgresql:///?{address}"})
 
 
 def _as_expected(arguments: tuple[str, ...], ended: Ended, expect: int | Sequence[int]) -> Ended:

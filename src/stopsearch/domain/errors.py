@@ -18,7 +18,7 @@ Every error that stopsearch raises on purpose, and how each kind is treated.
     │   ├── UnknownForce · MonthOutOfRange · BadMonth · BadPath · UnknownRevision · BodyGone · ...
     ├── AccessRefused                           over HTTP: no token, or what needs one is off
     │   └── AccessOff · TokenRefused
-    ├── TooBusy                    (Transient)  as many are served as may be at once
+    ├── ServerBusy                 (Transient)  as many are served as may be at once
     └── ConfigError                (Terminal)   a setting can't be used
 
 `Transient` trouble is retried, bounded in tries and time. `Terminal` trouble ends the run at once: a retry
@@ -248,12 +248,24 @@ class UnknownBatch(RequestError):
     kind = "unknown_batch"
 
 
+class UnknownLetter(RequestError):
+    """
+    No dead letter has this number.
+    """
+
+    kind = "unknown_letter"
+
+
 class RateRefused(RequestError):
     """
     A rate or a ratio that would mislead: no residents, too few stops, or a gap in what was asked for.
     """
 
     kind = "rate_refused"
+
+    def __init__(self, message: str, *, remedy: str = "", faults: tuple[tuple[str, str, str], ...] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.faults = faults  # each parameter, its value and why nothing is given for it
 
 
 class BadPath(RequestError):
@@ -305,16 +317,16 @@ class TokenRefused(AccessRefused):
     kind = "token_refused"
 
 
-class TooBusy(Transient):
+class ServerBusy(Transient):
     """
     As many are served already as may be at once. The same request will be answered later.
     """
 
-    kind = "too_busy"
+    kind = "server_busy"
 
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 5) -> None:
         super().__init__(message, remedy=remedy)
-        self.retry_after_s = retry_after_s
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class ConfigError(Terminal):

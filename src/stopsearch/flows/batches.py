@@ -88,6 +88,7 @@ class Batch:
         self._connection = database.connect(autocommit=True)
         self.status = BatchStatus.CANCELLED if queued_id is None else BatchStatus.QUEUED
         self._settled: list[SettledRun] = []
+        self._is_settled: set[tuple[str, Month, str | None]] = set()
         self._has_refusals = False
         try:
             end_stale_batches(self._connection, at=datetime.now(UTC))
@@ -124,14 +125,14 @@ class Batch:
                 f"Batch {self.id} is run by another process, or has ended.", remedy="Look at how it goes on."
             )
         self._settled = settled_runs(self._connection, self.id)
+        for run in self._settled:
+            self._is_settled |= {(run.force, run.month, None), (run.force, run.month, run.origin)}
 
     def is_settled(self, force: str, month: Month, *, origin: str | None = None) -> bool:
         """
         Tell whether a force-month, or that of one origin, ended in this batch before it was cut short.
         """
-        return any(
-            (run.force, run.month) == (force, month) and origin in (None, run.origin) for run in self._settled
-        )
+        return (force, month, origin) in self._is_settled
 
     def expect(self, force_months: int) -> None:
         """

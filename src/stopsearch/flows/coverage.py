@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from psycopg import Connection
+
 from stopsearch.domain.months import Month, month_range
 from stopsearch.domain.published import Availability
 from stopsearch.domain.states import MonthFlag, MonthState
@@ -81,12 +83,21 @@ def coverage(database: Database, wanted: Wanted | None = None) -> Coverage:
         UnknownForce: A force that nobody knows.
         MonthOutOfRange: The months start after they end.
     """
-    wanted = wanted or Wanted()
     with database.connect(autocommit=True) as connection, one_snapshot(connection):
-        check_wanted(wanted, forces=known_forces(connection), window=None)
-        known = known_months(connection)
-        listing = last_listing(connection)
-    availability, listed_at = listing or (Availability(listed={}), None)
+        return coverage_now(connection, wanted)
+
+
+def coverage_now(connection: Connection, wanted: Wanted | None = None) -> Coverage:
+    """
+    Give the matrix as `coverage` does.
+
+    Args:
+        connection: One that reads a single state of the database.
+    """
+    wanted = wanted or Wanted()
+    check_wanted(wanted, forces=known_forces(connection), window=None)
+    known = known_months(connection)
+    availability, listed_at = last_listing(connection) or (Availability(listed={}), None)
     return arrange(known, availability, listed_at=listed_at, wanted=wanted)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from stopsearch.domain.errors import RequestError
+from stopsearch.domain.errors import RequestError, UnknownLetter
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import LetterState
 from stopsearch.flows.plan import Wanted, check_wanted
@@ -18,6 +18,8 @@ from stopsearch.validate.contract import ALL_RULES
 
 # Why a record could not be read at all: the decoders say it, in place of a rule.
 _UNREADABLE = ("bad_quote", "not_an_object", "not_readable_json", "not_utf8", "wrong_column_count")
+
+RULE_NAMES: tuple[str, ...] = tuple(sorted([*(each.name for each in ALL_RULES), *_UNREADABLE]))
 
 
 def list_letters(
@@ -54,16 +56,15 @@ def check_rule(database: Database, rule: str | None) -> None:
     Raises:
         RequestError: It is none; the remedy names those that are close.
     """
-    names = sorted([*(each.name for each in ALL_RULES), *_UNREADABLE])
-    if rule is None or rule in names:
+    if rule is None or rule in RULE_NAMES:
         return
     with database.connect(autocommit=True) as connection:
         if find_letters(connection, rule=rule, states=tuple(LetterState), limit=1):
             return
-    near = difflib.get_close_matches(rule, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(rule, RULE_NAMES, n=3, cutoff=0.4)
     raise RequestError(
         f"There is no rule '{rule}'.",
-        remedy=f"Did you mean {' or '.join(near)}?" if near else f"The rules are {', '.join(names)}.",
+        remedy=f"Did you mean {' or '.join(near)}?" if near else f"The rules are {', '.join(RULE_NAMES)}.",
     )
 
 
@@ -72,7 +73,7 @@ def show_letter(database: Database, letter_id: int) -> DeadLetter:
     Show one dead letter, whatever its state.
 
     Raises:
-        RequestError: There is none of this number.
+        UnknownLetter: There is none of this number.
     """
     with database.connect(autocommit=True) as connection:
         found = find_letters(connection, ids=[letter_id], states=tuple(LetterState))
@@ -86,7 +87,7 @@ def check_letters(database: Database, ids: Sequence[int]) -> None:
     Make sure that there are dead letters of these numbers, whatever their state.
 
     Raises:
-        RequestError: There is a number that no letter has.
+        UnknownLetter: There is a number that no letter has.
     """
     if not ids:
         return
@@ -106,7 +107,8 @@ def dismiss(database: Database, ids: Sequence[int], *, reason: str) -> int:
         How many were open, and are dismissed now.
 
     Raises:
-        RequestError: There is a number that no letter has, or a letter that was replayed or superseded.
+        UnknownLetter: There is a number that no letter has.
+        RequestError: There is a letter that was replayed or superseded.
     """
     with database.connect(autocommit=True) as connection, connection.transaction():
         found = {letter.id: letter for letter in find_letters(connection, ids=ids, states=tuple(LetterState))}
@@ -121,8 +123,8 @@ def dismiss(database: Database, ids: Sequence[int], *, reason: str) -> int:
         return dismiss_letters(connection, ids, reason=reason)
 
 
-def _unknown(ids: Sequence[int]) -> RequestError:
+def _unknown(ids: Sequence[int]) -> UnknownLetter:
     numbers = ", ".join(map(str, ids))
-    return RequestError(
+    return UnknownLetter(
         f"There is no dead letter {numbers}.", remedy="'stopsearch dead-letters list' shows them with their numbers."
     )

@@ -76,6 +76,17 @@ def opened_destination(destination: str | Path | BinaryIO) -> Iterator[BinaryIO]
         ) from error
 
 
+def write_beside(path: Path, content: bytes) -> None:
+    """
+    Write a small file, which appears whole or not at all.
+
+    Raises:
+        BadPath: It can't be written.
+    """
+    with opened_destination(path) as file:
+        file.write(content)
+
+
 @contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
     """

@@ -77,6 +77,9 @@ class ForceRates:
     stops: int
     unknown: int  # stops of unknown ethnicity, among `stops`
     share_unknown: float | None  # None where there is no stop
+    residents: int | None
+    rate: float | None  # of all its stops, those of unknown ethnicity among them
+    rate_per_year: float | None
     groups: tuple[GroupRate, ...]
     refusals: tuple[Refusal, ...]
     overridden: tuple[Refusal, ...]
@@ -104,11 +107,14 @@ def force_rates(
         reference: The group that the others are held against, one of `BROAD_GROUPS`.
         overrides: Reasons, of `OVERRIDES`, in spite of which figures are wanted.
     """
-    refusals, overridden = split_overridden([_residents_refusal(force, residents), gap_refusal(force, months)], overrides)
+    refusals, overridden = split_overridden(
+        [_residents_refusal(force, residents), gap_refusal(force, months)], overrides
+    )
     counted = _Counted(
         stops=stops, unknown=unknown, residents=residents, months=months, reference=reference, overrides=overrides
     )
-    total = sum(stops.values()) + unknown
+    total, persons = sum(stops.values()) + unknown, sum(residents.values())
+    rate = _rate(total, persons, is_refused=bool(refusals))
     return ForceRates(
         force=force,
         months_asked=len(months.months),
@@ -117,6 +123,9 @@ def force_rates(
         stops=total,
         unknown=unknown,
         share_unknown=unknown / total if total else None,
+        residents=persons or None,
+        rate=rate,
+        rate_per_year=_per_year(rate, months),
         groups=tuple(_group_rate(group, counted, is_refused=bool(refusals)) for group in BROAD_GROUPS),
         refusals=refusals,
         overridden=overridden,
@@ -135,7 +144,7 @@ def rates_by_force(
     Give the rates of every force in `months`, by force.
 
     Args:
-        rows: Force, broad group (None: unknown) and stops; several rows of one pair are added up.
+        rows: Force (one of `months`), broad group (None: unknown) and stops; rows of one pair are added up.
         residents: Residents by force and broad group; a force that has none is absent.
         months: For every force that was asked for, which months.
         reference: The group that the others are held against.
@@ -181,21 +190,27 @@ class _Counted:
     overrides: Collection[str]
 
 
+def _rate(stops: int, residents: int, *, is_refused: bool) -> float | None:
+    return None if is_refused or residents == 0 else 1000 * stops / residents
+
+
+def _per_year(rate: float | None, months: AskedMonths) -> float | None:
+    return None if rate is None else rate * 12 / months.held
+
+
 def _group_rate(group: str, counted: _Counted, *, is_refused: bool) -> GroupRate:
     stops, persons = counted.stops.get(group, 0), counted.residents.get(group, 0)
-    rate = 1000 * stops / persons if persons and not is_refused else None
-    asks_for_ratio = rate is not None and group != counted.reference
-    refusals, overridden = split_overridden(
-        _ratio_refusals(group, counted) if asks_for_ratio else (), counted.overrides
-    )
-    has_ratio = asks_for_ratio and not refusals
+    rate = _rate(stops, persons, is_refused=is_refused)
+    # Where the whole force is refused, it is said there, once.
+    refusals, overridden = split_overridden(() if is_refused else _group_refusals(group, counted), counted.overrides)
+    has_ratio = not is_refused and group != counted.reference and not refusals
     low, ratio, high = _ratios(group, counted) if has_ratio else (None, None, None)
     return GroupRate(
         group=group,
         stops=stops,
         residents=persons or None,
         rate=rate,
-        rate_per_year=rate * 12 / counted.months.held if rate is not None else None,
+        rate_per_year=_per_year(rate, counted.months),
         ratio=ratio,
         ratio_if_unknowns_reference=low,
         ratio_if_unknowns_group=high,
@@ -225,21 +240,21 @@ def _residents_refusal(force: str, residents: Mapping[str, int]) -> Refusal | No
     )
 
 
-def _ratio_refusals(group: str, counted: _Counted) -> Iterable[Refusal]:
-    reference = counted.reference
-    if not counted.residents.get(reference):
+def _group_refusals(group: str, counted: _Counted) -> Iterable[Refusal]:
+    compared = tuple(dict.fromkeys((group, counted.reference)))
+    if nobody := [each for each in compared if not counted.residents.get(each)]:
         yield Refusal(
             reason=RefusalReason.NO_RESIDENTS,
-            detail=f"The census counts no residents in the reference group {reference}.",
+            detail=f"The census counts nobody of {' or '.join(nobody)} among the residents.",
             override=None,
         )
-    few = [each for each in (group, reference) if counted.stops.get(each, 0) < FEWEST_STOPS]
-    if few:
-        told = " and ".join(f"{each} has {counted.stops.get(each, 0)}" for each in few)
-        is_any_none = any(counted.stops.get(each, 0) == 0 for each in few)
+    counts = {each: counted.stops.get(each, 0) for each in compared}
+    few = {each: stops for each, stops in counts.items() if stops < FEWEST_STOPS}
+    if few and group != counted.reference:
         yield Refusal(
             reason=RefusalReason.FEW_STOPS,
-            detail=f"A ratio needs {FEWEST_STOPS} stops in both groups: {told}.",
+            detail=f"A ratio needs {FEWEST_STOPS} stops in both groups: "
+            f"{' and '.join(f'{each} has {stops}' for each, stops in few.items())}.",
             # The interval divides by both counts, so that nothing can be given where one is zero.
-            override=None if is_any_none else RefusalReason.FEW_STOPS.value,
+            override=RefusalReason.FEW_STOPS.value if all(few.values()) else None,
         )

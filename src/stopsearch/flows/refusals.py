@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from stopsearch.domain.months import Month
 
-# Below this many stops a ratio says more about chance than about a force.
+# Below this many stops a ratio says more about chance than about a force: at 20 alone, its interval reaches from 0.65
+# to 1.55 times its value.
 FEWEST_STOPS = 20
 _NAMED_MONTHS = 6
 
@@ -88,8 +89,8 @@ def split_overridden(
     """
     given = [refusal for refusal in refusals if refusal is not None]
     return (
-        tuple(refusal for refusal in given if refusal.override is None or refusal.override not in overrides),
-        tuple(refusal for refusal in given if refusal.override is not None and refusal.override in overrides),
+        tuple(refusal for refusal in given if refusal.override not in overrides),
+        tuple(refusal for refusal in given if refusal.override in overrides),
     )
 
 

@@ -5,7 +5,7 @@ Look at the history of force-months: list revisions, show one, and tell what cha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -42,6 +42,17 @@ class RevisionDiff:
     after: RevisionEntry
     changes: Changes
     read_by_todays_rules: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """
+    What changed from one revision to another, and the stops that only one has: `id` and `STOP_VALUES`, by id.
+    """
+
+    diff: RevisionDiff
+    withdrawn: pl.DataFrame = field(repr=False)
+    added: pl.DataFrame = field(repr=False)
 
 
 def list_revisions(
@@ -123,17 +134,35 @@ def diff_revisions(
         BodyGone: A historic edition's body has been pruned.
     """
     with database.connect(autocommit=True) as connection, one_snapshot(connection):
-        check_wanted(Wanted(forces=(force,)), forces=known_forces(connection), window=None)
-        new = find_revision(connection, force, month, after)
-        old = find_revision(connection, force, month, _before(connection, new) if before is None else before)
-        stops = [_stops(connection, entry) for entry in (old, new)]
-    return RevisionDiff(
+        return compare_revisions(connection, force, month, before, after).diff
+
+
+def compare_revisions(
+    connection: Connection, force: str, month: Month, before: int | None = None, after: int | None = None
+) -> Compared:
+    """
+    Compare two revisions of a force-month as `diff_revisions` does, and give the stops that differ as well.
+
+    Args:
+        connection: One that reads a single state of the database, or anything where both revisions are named: what a
+            revision served never changes.
+    """
+    check_wanted(Wanted(forces=(force,)), forces=known_forces(connection), window=None)
+    new = find_revision(connection, force, month, after)
+    old = find_revision(connection, force, month, _before(connection, new) if before is None else before)
+    old_stops, new_stops = (_stops(connection, entry) for entry in (old, new))
+    diff = RevisionDiff(
         force=force,
         month=month,
         before=old,
         after=new,
-        changes=compare_stops(*stops),
+        changes=compare_stops(old_stops, new_stops),
         read_by_todays_rules=[entry.number for entry in (old, new) if entry.standing is Standing.HISTORIC],
+    )
+    return Compared(
+        diff=diff,
+        withdrawn=old_stops.join(new_stops, on="id", how="anti").sort("id"),
+        added=new_stops.join(old_stops, on="id", how="anti").sort("id"),
     )
 
 

@@ -6,29 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from ipaddress import ip_address
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stopsearch.listening import is_loopback
 from stopsearch.standin.answers import empty_answer, html_answer
 from stopsearch.standin.faults import Faults, Spoil, Trouble
 from stopsearch.standin.limit import LeakyBuckets
 from stopsearch.standin.stats import Arrival, Stats
 
 CONTROL = "/_standin"
-
-
-def is_loopback(host: str) -> bool:
-    """
-    Tell whether an address or host name means this machine itself.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Gate:

@@ -4,7 +4,6 @@ Running the stand-in: until it is interrupted, for people, or in a thread, for t
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,9 @@ from starlette.types import ASGIApp
 
 from stopsearch.domain.errors import ConfigError
 from stopsearch.domain.months import Month
+from stopsearch.listening import address_of, is_loopback, listening
 from stopsearch.standin.app import create_app
 from stopsearch.standin.catalogue import Catalogue
-from stopsearch.standin.gate import is_loopback
 from stopsearch.standin.limit import Limit
 from stopsearch.standin.publication import WINDOW_MONTHS, Publication
 
@@ -70,8 +69,8 @@ def run_standin(
         if preload:
             publication.preload()
         app = create_app(publication, limit=limit, latency_s=latency_ms / 1000)
-        with _listening(host, port) as listener:
-            (announce or _to_standard_error)(f"{_address(listener)}/api")
+        with listening(host, port) as listener:
+            (announce or _to_standard_error)(f"{address_of(listener)}/api")
             # Uvicorn shuts down and then raises the interrupt again; to be interrupted is how this ends.
             with suppress(KeyboardInterrupt):
                 uvicorn.Server(_config(app)).run(sockets=[listener])
@@ -84,13 +83,13 @@ def serving_in_thread(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     """
     Serve an app on the loopback address in a thread, and give its address, without a path.
     """
-    with _listening("127.0.0.1", port) as listener:
+    with listening("127.0.0.1", port) as listener:
         server = uvicorn.Server(_config(app))
         thread = threading.Thread(target=server.run, args=([listener],), name="standin", daemon=True)
         thread.start()
         try:
             _wait_until_started(server, thread)
-            yield _address(listener)
+            yield address_of(listener)
         finally:
             # Answers that still hang are not waited for.
             server.should_exit = server.force_exit = True
@@ -112,27 +111,6 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sends without delay only over sockets that name it; else each answer
-    # waits 40 ms for the client's acknowledgement of its headers.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(2048)
-        except OSError as error:
-            raise ConfigError(
-                f"The stand-in cannot listen on {host}, port {port}: {error.strerror or error}.",
-                remedy="Choose another with --host or --port; port 0 is any free one.",
-            ) from error
-        yield listener
-    finally:
-        listener.close()
-
-
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
     pause = threading.Event()
     for _ in range(int(_START_TIMEOUT_S * 200)):
@@ -142,11 +120,6 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
             break
         pause.wait(0.005)
     raise ConfigError("The stand-in did not start.", remedy="See what was written to standard error.")
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _to_standard_error(address: str) -> None:

@@ -115,7 +115,9 @@ def settled_runs(connection: Connection, batch_id: int) -> list[SettledRun]:
         """
         SELECT force.id, run.month, run.origin, run.status
         FROM ingest_run AS run JOIN force ON force.code = run.force_code
-        WHERE run.batch_id = %s AND run.status = ANY(%s) ORDER BY run.id
+        WHERE run.batch_id = %s AND run.status = ANY(%s)
+            AND (run.status <> 'refused' OR run.source <> 'archive')  -- nothing tells which member it was
+        ORDER BY run.id
         """,
         [batch_id, list(SETTLED)],
     )

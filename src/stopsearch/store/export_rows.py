@@ -1,208 +1,242 @@
 """
-The rows of an export, one force-month at a time, written by the server itself as CSV or as JSON lines.
+The rows of an export, some force-months at a time, written by the server itself as lines of text.
 
-Each force-month is one COPY of one range of the ids' index, sorted on its own: the memory of an export does not grow
-with its length, neither here nor on the server.
+A chunk is one statement over consecutive force-months of one force. It names the revision of each, so that it is exact
+whatever is committed before, between or after the statements of an export: no transaction spans two of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import LiteralString
 from uuid import UUID
 
-from psycopg import Connection, sql
+from psycopg import ClientCursor, Connection, sql
 
-from stopsearch.domain.stops import BOOLEAN_FIELDS
-from stopsearch.domain.vocabulary import VOCABULARY, Label
+from stopsearch.domain.filters import RevisionState, StopFilter
+from stopsearch.domain.stop_columns import COLUMNS_BY_NAME, STOP_COLUMNS, STREET_COLUMNS_OF_STOP, ColumnType
 from stopsearch.store.as_of import ServedRevision
+from stopsearch.store.row_lines import RowText, line_of
+from stopsearch.store.stop_conditions import stop_conditions
 
-# Written out at once: COPY gives row by row, and a call for each cost more than the row.
-_CHUNK_BYTES = 1 << 18
-
-# Cells that begin so are run by spreadsheets (CSV injection, as OWASP lists it).
-_FORMULA = r"^[=+\-@\t\r]"
-
-# The publisher's names and words, ids, broad groups, and flags. Nothing in it depends on the machine or on the order
-# in which editions arrived, so that one snapshot gives the same bytes anywhere.
-COLUMNS: tuple[str, ...] = (
-    "id",
-    "force",
-    "month",
-    "type",
-    "datetime",
-    "local_date",
-    "operation",
-    "operation_name",
-    "latitude",
-    "longitude",
-    "gender",
-    "age_range",
-    "self_defined_ethnicity",
-    "self_defined_ethnic_group",
-    "officer_defined_ethnicity",
-    "officer_defined_ethnic_group",
-    "legislation",
-    "object_of_search",
-    "outcome",
-    "outcome_group",
-    "outcome_linked_to_object_of_search",
-    "removal_of_more_than_outer_clothing",
-    "is_far_from_force",
-    "is_month_doubled",
-    "is_month_date_only",
-)
+COLUMNS: tuple[str, ...] = tuple(column.name for column in STOP_COLUMNS)
 REVISION_COLUMNS: tuple[str, ...] = ("revision",)
-STREET_COLUMNS: tuple[str, ...] = ("street_id", "street_name")
+STREET_COLUMNS: tuple[str, ...] = tuple(column.name for column in STREET_COLUMNS_OF_STOP)
+BOOLEAN_COLUMNS: tuple[str, ...] = tuple(
+    column.name for column in COLUMNS_BY_NAME.values() if column.type is ColumnType.BOOLEAN
+)
 
-BOOLEAN_COLUMNS: tuple[str, ...] = (*BOOLEAN_FIELDS, "is_far_from_force", "is_month_doubled", "is_month_date_only")
+# Stops of one chunk: so many take some 7 MB as CSV. A larger force-month, the largest has twice that, is one alone.
+CHUNK_STOPS = 20_000
 
-_GROUPS = {
-    "self_defined_ethnic_group": "self_defined_ethnicity",
-    "officer_defined_ethnic_group": "officer_defined_ethnicity",
-    "outcome_group": "outcome",
-}
+# Lines that come as one value, some 150 kB, and bytes that are passed on at once.
+_PIECE_LINES = 512
+_PIECE_BYTES = 1 << 17
+
+# What a COPY in the binary format begins with, before the first row: a mark and two empty fields.
+_COPY_HEAD_BYTES = 19
 
 
-class RowText(StrEnum):
+@dataclass(frozen=True, kw_only=True)
+class MonthRows:
     """
-    How rows are written.
+    One force-month to be read, by its revision and the lowest and the highest id that a stop of it can have.
     """
 
-    CSV = "csv"  # for people: a cell that a spreadsheet would run as a formula is defused by an apostrophe
-    PLAIN_CSV = "plain_csv"  # for another step of ours: cells as they are
-    NDJSON = "ndjson"  # one JSON object a line
+    revision: ServedRevision
+    low: UUID
+    high: UUID
 
 
-def copy_month(
-    connection: Connection,
-    served: ServedRevision,
-    ids: tuple[UUID, UUID],
-    *,
-    columns: tuple[str, ...],
-    text: RowText,
-    write: Callable[[bytes], object],
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ChunkRows:
     """
-    Write the stops that one revision of one force-month serves, by time and id.
-
-    Args:
-        ids: The lowest and the highest id of the force-month.
-        columns: Names of `COLUMNS`, `REVISION_COLUMNS` and `STREET_COLUMNS`.
-
-    Returns:
-        How many rows were written.
+    What was read of a chunk: whole lines in pieces, and how many of each of its force-months.
     """
-    select = _select(served, ids, columns, text)
-    if text is RowText.NDJSON:
-        # A JSON text holds no control character, so that with these as delimiter and quote it is written as it is.
-        statement = sql.SQL(
-            "COPY (SELECT row_to_json(line) FROM ({}) AS line) "
-            "TO STDOUT (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
-        ).format(select)
-    else:
-        statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(select)
-    waiting = bytearray()
-    with connection.cursor() as cursor:
-        with cursor.copy(statement) as copy:
-            for row in copy:
-                waiting += row
-                if len(waiting) >= _CHUNK_BYTES:
-                    write(bytes(waiting))
-                    waiting.clear()
-        if waiting:
-            write(bytes(waiting))
-        return cursor.rowcount
+
+    pieces: list[bytes] = field(repr=False)
+    rows: list[int]
 
 
-def _select(served: ServedRevision, ids: tuple[UUID, UUID], columns: tuple[str, ...], text: RowText) -> sql.Composed:
-    return sql.SQL(
+def chunks_of(months: Iterable[MonthRows], *, stops: int = CHUNK_STOPS) -> Iterator[list[MonthRows]]:
+    """
+    Part force-months into chunks: consecutive ones of one force, together up to so many stops, or a single one.
+    """
+    chunk: list[MonthRows] = []
+    held = 0
+    for month in months:
+        revision = month.revision
+        if chunk and (chunk[0].revision.force_code != revision.force_code or held + revision.stored > stops):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(month)
+        held += revision.stored
+    if chunk:
+        yield chunk
+
+
+class RowReader:
+    """
+    Reads chunks with some of the columns, as one kind of text.
+    """
+
+    def __init__(self, columns: Sequence[str], text: RowText, asked: StopFilter | None = None) -> None:
+        self._line = line_of(columns, text)
+        self._asked = asked or StopFilter()
+        self._has_streets = any(name in STREET_COLUMNS for name in columns)
+
+    def read(self, connection: Connection, chunk: Sequence[MonthRows]) -> ChunkRows:
         """
-        SELECT {columns} FROM stop {streets}
-        WHERE stop.id BETWEEN {low} AND {high} AND stop.force_code = {code}
-            AND stop.first_revision <= {number}
-            AND (stop.withdrawn_revision IS NULL OR stop.withdrawn_revision > {number})
-        ORDER BY stop.datetime, stop.id
+        Read one chunk whole, in one statement, by force-month, time and id.
+
+        The connection is free again when this returns, whatever becomes of the rows.
         """
-    ).format(
-        columns=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(_expression(name, served, text), sql.Identifier(name)) for name in columns
-        ),
-        streets=_streets(ids) if "street_id" in columns or "street_name" in columns else sql.SQL(""),
-        low=sql.Literal(ids[0]),
-        high=sql.Literal(ids[1]),
-        code=sql.Literal(served.force_code),
-        number=sql.Literal(served.number),
-    )
+        statement = self.statement(connection, chunk)
+        pieces: list[tuple[int, int, bytes]] = []
+        rows = [0] * len(chunk)
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute(_SESSION)
+            with cursor.copy(statement) as copy:
+                for place, number, count, piece in _values(copy):
+                    rows[place - 1] += count
+                    pieces.append((place, number, piece))
+        pieces.sort(key=_place_and_number)  # cheaper here than a sort of such large values by the server
+        return ChunkRows(pieces=_joined([piece for _, _, piece in pieces]), rows=rows)
 
-
-def _streets(ids: tuple[UUID, UUID]) -> sql.Composed:
-    return sql.SQL(
+    def statement(self, connection: Connection, chunk: Sequence[MonthRows]) -> sql.Composed:
         """
-        LEFT JOIN stop_street ON stop_street.id = stop.id AND stop_street.first_revision = stop.first_revision
-            AND stop_street.id BETWEEN {} AND {}
+        Give the COPY that reads one chunk: rows of a force-month's place, a piece's number, its lines, and their text.
         """
-    ).format(sql.Literal(ids[0]), sql.Literal(ids[1]))
+        of_month = [self._line.month_texts(month.revision) for month in chunk]
+        columns: list[tuple[str, LiteralString, Sequence[object]]] = [
+            ("low", "uuid", [month.low for month in chunk]),
+            ("high", "uuid", [month.high for month in chunk]),
+            ("number", "smallint", [month.revision.number for month in chunk]),
+            ("first_number", "smallint", [month.revision.first_number for month in chunk]),
+        ]
+        columns += [(name, "text", [texts[place] for texts in of_month]) for place, name in enumerate(self._line.names)]
+        return _COPY.format(
+            line=self._line.expression,
+            names=sql.SQL(", ").join(sql.Identifier(name) for name, _, _ in columns),
+            arrays=sql.SQL(", ").join(
+                sql.SQL("{}::{}[]").format(sql.Literal(list(values)), sql.SQL(type)) for _, type, values in columns
+            ),
+            streets=_STREETS if self._has_streets else sql.SQL(""),
+            force_code=sql.Literal(chunk[0].revision.force_code),
+            state=_STATES[self._asked.revision_state],
+            conditions=self._conditions(connection),
+            piece=sql.Literal(_PIECE_LINES),
+        )
+
+    def _conditions(self, connection: Connection) -> sql.Composable:
+        wanted, parameters = stop_conditions(self._asked)
+        if self._asked.datetime_from is not None:
+            wanted.append(sql.SQL("stop.datetime >= %(datetime_from)s"))
+            parameters["datetime_from"] = self._asked.datetime_from
+        if self._asked.datetime_before is not None:
+            wanted.append(sql.SQL("stop.datetime < %(datetime_before)s"))
+            parameters["datetime_before"] = self._asked.datetime_before
+        if not wanted:
+            return sql.SQL("true")
+        # COPY takes no bound values: the driver writes them as literals.
+        written = ClientCursor(connection).mogrify(sql.SQL(" AND ").join(wanted), parameters)
+        return sql.SQL(written)
 
 
-def _expression(name: str, served: ServedRevision, text: RowText) -> sql.Composable:
-    constants: dict[str, object] = {
-        "force": served.force,
-        "month": str(served.month),
-        "revision": served.number,
-        "is_month_doubled": served.is_doubled,
-        "is_month_date_only": served.is_date_only,
-    }
-    if name in constants:
-        expression: sql.Composable = sql.Literal(constants[name])
-    elif name in VOCABULARY:
-        expression = _word(name, lambda label: label.text)
-    elif name in _GROUPS:
-        expression = _word(_GROUPS[name], lambda label: label.group)
-    elif name == "operation_name":
-        expression = _operation_name(text)
-    elif name == "datetime":
-        expression = sql.SQL(_INSTANT)
-    elif name in ("latitude", "longitude") and text is not RowText.NDJSON:
-        # As the publisher writes them: always with six decimals.
-        expression = sql.SQL("round(stop.{}::numeric, 6)").format(sql.Identifier(name))
-    elif name in STREET_COLUMNS:
-        expression = sql.Identifier("stop_street", name)
-    else:
-        expression = sql.Identifier("stop", name)
-    if name in BOOLEAN_COLUMNS and text is not RowText.NDJSON:
-        return sql.SQL("({})::text").format(expression)
-    return expression
+_place_and_number = itemgetter(0, 1)
 
 
-# As the publisher writes instants: whole seconds, or microseconds where there are any.
-_INSTANT = """
-    to_char(stop.datetime AT TIME ZONE 'UTC', CASE
-        WHEN date_trunc('second', stop.datetime) = stop.datetime THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'
-        ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
-    END)
+def _joined(pieces: list[bytes]) -> list[bytes]:
+    """
+    Join pieces of small force-months, which are not worth a write each.
+    """
+    joined: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _PIECE_BYTES:
+            joined.append(b"".join(waiting))
+            waiting, size = [], 0
+    if waiting:
+        joined.append(b"".join(waiting))
+    return joined
+
+
+def _values(copy: Iterable[bytes | bytearray | memoryview]) -> Iterator[tuple[int, int, int, bytes]]:
+    """
+    Take the rows of a binary COPY apart, which come one at a time: a force-month's place, a piece's number, how many
+    lines it has, and the piece.
+    """
+    skipped = _COPY_HEAD_BYTES
+    for row in copy:
+        value = memoryview(row)[skipped:]
+        skipped = 0
+        if len(value) <= 2:
+            continue  # the mark of the end
+        _, _, place, _, number, _, count, length = _ROW.unpack_from(value)
+        yield place, number, count, bytes(value[_ROW.size : _ROW.size + length])
+
+
+# The number of fields, then the length and the value of each: three integers, and a text.
+_ROW = struct.Struct(">hiiiiiqi")
+
+# What the server or the user's role prefers must not change how values are written; the plan is not worth compiling;
+# and one force-month is sorted in memory.
+_SESSION = """
+    SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1; SET LOCAL jit = off;
+    SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0
 """
 
+# Ids begin with their month and force, so that each force-month is one range of their index. By force code and id the
+# planner would go through all stops of the force: the code, which two forces of like ids differ by, is told so that no
+# index has it.
+_COPY = sql.SQL(
+    """
+    COPY (
+        SELECT served.place::integer, part.number::integer, part.stops, part.lines
+        FROM unnest({arrays}) WITH ORDINALITY AS served ({names}, place)
+        CROSS JOIN LATERAL (
+            SELECT (line.number - 1) / {piece} AS number, count(*) AS stops,
+                string_agg(line.line, '' ORDER BY line.number) AS lines
+            FROM (
+                SELECT row_number() OVER (ORDER BY stop.datetime, stop.id) AS number, {line} AS line
+                FROM stop {streets}
+                WHERE stop.id BETWEEN served.low AND served.high
+                    AND stop.force_code IS NOT DISTINCT FROM {force_code}::smallint
+                    AND {state} AND {conditions}
+            ) AS line
+            GROUP BY 1
+        ) AS part
+    ) TO STDOUT (FORMAT binary)
+    """
+)
 
-def _word(field: str, word: Callable[[Label], str | None]) -> sql.Composed:
-    # An array of all words, taken by the code: nine joins to `vocabulary` took twice as long.
-    by_code = {label.code: word(label) for label in VOCABULARY[field]}
-    words = [by_code.get(code) for code in range(1, max(by_code) + 1)]
-    return sql.SQL("({}::text[])[stop.{}]").format(sql.Literal(words), sql.Identifier(f"{field}_code"))
+_STREETS = sql.SQL(
+    """
+    LEFT JOIN stop_street ON stop_street.id = stop.id AND stop_street.first_revision = stop.first_revision
+        AND stop_street.id BETWEEN served.low AND served.high
+    """
+)
 
-
-def _operation_name(text: RowText) -> sql.Composable:
-    name = sql.SQL(
+_SERVED = """
+    stop.first_revision <= served.number
+    AND (stop.withdrawn_revision IS NULL OR stop.withdrawn_revision > served.number)
+"""
+_STATES = {
+    RevisionState.SERVED: sql.SQL(_SERVED),
+    RevisionState.RESTATED: sql.SQL(f"{_SERVED} AND stop.first_revision > served.first_number"),
+    # A stop may go and come back: it is withdrawn where none of its rows is served, and told by the last that was.
+    RevisionState.WITHDRAWN: sql.SQL(
         """
-        CASE WHEN stop.operation_name_code IS NOT NULL THEN (
-            SELECT {} FROM operation_name WHERE operation_name.code = stop.operation_name_code
-        ) END
-        """
-    )
-    if text is not RowText.CSV:
-        return name.format(sql.SQL("operation_name.name"))
-    return name.format(
-        sql.SQL("CASE WHEN operation_name.name ~ {} THEN '''' ELSE '' END || operation_name.name").format(
-            sql.Literal(_FORMULA)
+        stop.withdrawn_revision <= served.number AND NOT EXISTS (
+            SELECT FROM stop AS later WHERE later.id = stop.id
+                AND later.first_revision >= stop.withdrawn_revision AND later.first_revision <= served.number
         )
-    )
+        """
+    ),
+}

@@ -68,7 +68,8 @@ class RevisionEntry:
     run_id: int | None
 
 
-_ENTRIES = """
+# Every statement that gives revisions begins so; `entry_of` reads its rows.
+ENTRIES = """
     SELECT force.id, revision.month, revision.number, revision.cause, revision.standing,
         revision.standing = 'served' AND revision.served_until IS NULL,
         revision.served_from, revision.served_until, revision.source, revision.origin,
@@ -106,7 +107,7 @@ def find_revisions(
         limit: At most so many, the latest arrivals.
     """
     rows = connection.execute(
-        _ENTRIES
+        ENTRIES
         + """
         WHERE (%(all_forces)s OR force.id = ANY(%(forces)s))
             AND (%(first)s::date IS NULL OR revision.month >= %(first)s)
@@ -132,7 +133,7 @@ def find_revisions(
             "limit": limit,
         },
     )
-    return sorted((_entry(row) for row in rows), key=lambda entry: (entry.force, entry.month, entry.number))
+    return sorted((entry_of(row) for row in rows), key=lambda entry: (entry.force, entry.month, entry.number))
 
 
 def find_revision(connection: Connection, force: str, month: Month, number: int | None = None) -> RevisionEntry:
@@ -146,7 +147,7 @@ def find_revision(connection: Connection, force: str, month: Month, number: int 
         UnknownRevision: There is none.
     """
     row = connection.execute(
-        _ENTRIES
+        ENTRIES
         + """
         WHERE force.id = %(force)s AND revision.month = %(month)s
             AND CASE WHEN %(number)s::smallint IS NULL
@@ -156,7 +157,7 @@ def find_revision(connection: Connection, force: str, month: Month, number: int 
         {"force": force, "month": month.first_day, "number": number if number is None else min(number, 32_767)},
     ).fetchone()
     if row is not None and (number is None or row[2] == number):
-        return _entry(row)
+        return entry_of(row)
     numbers = [
         str(found)
         for (found,) in connection.execute(
@@ -202,7 +203,10 @@ def served_stops(connection: Connection, force: str, number: int, ids: tuple[UUI
     return pl.DataFrame(rows, schema={"id": pl.String(), **STOP_VALUES}, orient="row")
 
 
-def _entry(row: tuple[Any, ...]) -> RevisionEntry:
+def entry_of(row: tuple[Any, ...]) -> RevisionEntry:
+    """
+    Read a row of `ENTRIES`.
+    """
     values = dict(zip((field.name for field in fields(RevisionEntry)), row, strict=True))
     values["month"] = Month.of(values["month"])
     for name, kind in (("cause", Cause), ("standing", Standing), ("source", Source)):

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from stopsearch.domain.errors import SchemaOutOfDate
 from stopsearch.domain.vocabulary import VOCABULARY
 from stopsearch.store.population import write_population
+from stopsearch.store.reader import ensure_reader
 from stopsearch.store.tables import Vocabulary
 from stopsearch.store.troubles import known_trouble
 
@@ -81,6 +82,7 @@ def migrate(engine: Engine) -> str:
             _write_vocabulary(connection)
             write_population(connection)
             connection.commit()
+            ensure_reader(connection)
         finally:
             connection.rollback()
             connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})

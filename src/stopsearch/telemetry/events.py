@@ -20,7 +20,7 @@ class Event(StrEnum):
     ENDING_UNWRITTEN = "ending_unwritten"  # fault: how a run ended is in its report, but not in the ledger
     BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
     BATCH_BROKE = "batch_broke"  # batch_id fault exception (its frames alone): a fault of ours, to be reported
-    RUNNER_WAITS = "runner_waits"  # fault: a server can't run what it was asked for now, and looks again later
+    RUNNER_WAITS = "runner_waits"  # fault exception (frames alone): a server can run no batch now, and looks again later
     REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
     BREAKER_OPENED = "breaker_opened"  # failures pause_s
     BREAKER_CLOSED = "breaker_closed"  # no field
@@ -28,3 +28,10 @@ class Event(StrEnum):
     SERVER_STARTED = "server_started"  # data_dir version duration_s
     SERVER_STOPPED = "server_stopped"  # data_dir
     SERVER_ADOPTED = "server_adopted"  # data_dir pid
+    REQUEST_FAILED = "request_failed"  # path kind status: a request that could not be answered
+    REQUEST_BROKE = "request_broke"  # path fault exception (its frames alone): a fault of ours, to be reported
+    READER_UNMADE = "reader_unmade"  # reason remedy: reads go without a role that can only read
+    CACHE_LEFT = "cache_left"  # fault pause_s: Redis fails, and is left alone for a while
+    CACHE_BACK = "cache_back"  # no field
+    EXPORT_CUT = "export_cut"  # path reason rows bytes: a stream that its client did not get to its end
+    EXPORT_BUILT = "export_built"  # file rows bytes duration_s

@@ -105,7 +105,9 @@ def test_what_differs_from_the_bundle_is_mended(database: Database, damage: str)
 
 def test_a_census_that_is_not_bundled_is_left_alone(database: Database) -> None:
     with database.connect() as connection:
-        connection.execute("INSERT INTO population VALUES (1, 2001, 'All', 'White', 7, 'a table of one''s own', 'none')")
+        connection.execute(
+            "INSERT INTO population VALUES (1, 2001, 'All', 'White', 7, 'a table of one''s own', 'none')"
+        )
         connection.commit()
         write(database)
         assert census_years(connection) == (2001, 2011, 2021)

@@ -5,18 +5,26 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stopsearch.cli.arguments import AsJson, read_known_force
 from stopsearch.cli.as_json import plain
+from stopsearch.cli.asked_stops import AsOf, InSnapshot
+from stopsearch.cli.in_snapshot import opened_snapshot
 from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import many, number, output, safe, say, say_json, table
 from stopsearch.domain.errors import RequestError
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import LetterState
+from stopsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from stopsearch.store.letters import DeadLetter
+    from stopsearch.store.served_letters import ServedLetter
 
 app = typer.Typer(help="Rejected records, and why; replay them.", no_args_is_help=True)
 
@@ -36,18 +44,26 @@ def list_(
     state: Annotated[
         LetterState | None, typer.Option("--state", help="Only in this state. Without it: the open ones.")
     ] = None,
+    as_of: AsOf = None,
+    snapshot: InSnapshot = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """
     List dead letters, the open ones by default.
 
-    With --json, one object a letter, one a line, with the record as published.
+    With --json, one object a letter, one a line, with the record as published. With --as-of or --snapshot, the records
+    that were rejected from what was served then, whatever became of them since.
     """
     settings = begin()
     force_id = read_known_force(settings, force) if force is not None else None
     in_month = Month.parse(month) if month is not None else None
-    need_something_held(settings, is_named=False)
+    need_something_held(settings, is_named=snapshot is not None)
+    if as_of is not None or snapshot is not None:
+        if state is not None:
+            raise RequestError("A snapshot knows nothing of states.", remedy="Leave --state out, or the snapshot.")
+        _list_served(settings, force_id, in_month, rule, as_of, snapshot, limit=limit, as_json=as_json)
+        return
     from stopsearch.flows.dead_letters import list_letters
 
     with opened(settings) as database:
@@ -66,6 +82,43 @@ def list_(
     if not letters:
         say(f"No dead letter is {state or LetterState.OPEN} of what was asked for.")
         return
+    _show_letters([(letter, str(letter.state)) for letter in letters])
+    say()
+    if len(letters) == limit:
+        say(f"The first {limit}; --limit shows more.")
+    say("'stopsearch dead-letters show ID' shows one whole.")
+
+
+def _list_served(
+    settings: Settings,
+    force: str | None,
+    month: Month | None,
+    rule: str | None,
+    as_of: str | None,
+    snapshot: str | None,
+    *,
+    limit: int,
+    as_json: bool,
+) -> None:
+    from stopsearch.domain.filters import StopFilter
+    from stopsearch.flows.public_letters import snapshot_letters
+
+    asked = StopFilter(forces=(force,) if force else (), first=month, last=month)
+    with opened_snapshot(settings, as_of=as_of, snapshot=snapshot) as (connection, found):
+        page = snapshot_letters(connection, found, asked, rule=rule, limit=limit)
+    if as_json:
+        for letter in page.letters:
+            say_json({**plain(letter), "raw": json.loads(letter.raw) if letter.raw is not None else None})
+        return
+    if not page.letters:
+        say("No record was rejected from what was asked for.")
+        return
+    _show_letters([(letter, "") for letter in page.letters])
+    say()
+    say(f"{len(page.letters):,} of {page.counts.letters:,}; 'stopsearch dead-letters show ID' shows one whole.")
+
+
+def _show_letters(letters: Sequence[tuple[DeadLetter | ServedLetter, str]]) -> None:
     table(
         (
             ("id", "right"),
@@ -81,16 +134,12 @@ def list_(
                 letter.force,
                 str(letter.month),
                 number(letter.record_number),
-                str(letter.state),
+                state,
                 safe("; ".join(sorted({f"{part.get('column', '')}: {part['rule']}" for part in letter.rejections}))),
             ]
-            for letter in letters
+            for letter, state in letters
         ],
     )
-    say()
-    if len(letters) == limit:
-        say(f"The first {limit}; --limit shows more.")
-    say("'stopsearch dead-letters show ID' shows one whole.")
 
 
 @app.command()

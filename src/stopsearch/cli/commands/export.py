@@ -1,15 +1,18 @@
 """
-`stopsearch export`: stops as one file, in the state of now or of any instant before.
+`stopsearch export`: stops as one file, of the snapshot of now, of any instant before, or of an id.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 import sys
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +21,11 @@ from stopsearch.cli.as_json import plain
 from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import many, note, safe, size
-from stopsearch.domain.errors import RequestError
+from stopsearch.domain.dimensions import GROUPED_FIELDS
+from stopsearch.domain.errors import BadQuery, RequestError
+from stopsearch.domain.filters import NOT_GIVEN, StopFilter
+from stopsearch.domain.stops import BOOLEAN_FIELDS
+from stopsearch.domain.vocabulary import VOCABULARY, labels_of
 
 
 class Format(StrEnum):
@@ -29,6 +36,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     NDJSON = "ndjson"
+    GEOJSON = "geojson"
 
 
 _ENDINGS = {
@@ -36,6 +44,7 @@ _ENDINGS = {
     ".parquet": Format.PARQUET,
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
+    ".geojson": Format.GEOJSON,
 }
 
 
@@ -49,6 +58,15 @@ def export(
     force: Forces = None,
     first: From = None,
     last: To = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="FIELD=LABEL",
+            help="Only stops with this label: 'gender=Female', 'outcome_group=Arrest', 'operation=true'; 'none' is for "
+            "those without one. Give it again for several: labels of one field widen, fields narrow.",
+        ),
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -57,26 +75,45 @@ def export(
             help="As it was served then: 2026-03-31T12:00:00Z, or a date, whose end counts.",
         ),
     ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option("--snapshot", metavar="ID", help="As this snapshot serves it: its id, or 12 digits at least."),
+    ] = None,
     with_street: Annotated[
         bool, typer.Option("--with-street", help="Add the street, where the API has told it.")
     ] = False,
     with_revision: Annotated[
         bool, typer.Option("--with-revision", help="Add the number of the revision that served each stop.")
     ] = False,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE",
+            help="Where its manifest goes: rows, sha256, coverage, data dictionary. A file named by --output has it "
+            "beside it, as FILE.manifest.json.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the report on it (rows, digest, snapshot) as JSON to standard error.")
     ] = False,
 ) -> None:
     """
-    Write the stops as CSV, Parquet or JSON lines.
+    Write the stops as CSV, Parquet, JSON lines or GeoJSON.
 
-    They are those served now, or at --as-of: one consistent state, streamed in constant memory. A file appears whole or
-    not at all. The same snapshot gives the same bytes on any machine; its id, for citing, is told on standard error.
+    They are those served now, at --as-of or by --snapshot: one consistent state, streamed in constant memory. A file
+    appears whole or not at all, with its manifest beside it. The same snapshot gives the same bytes on any machine; its
+    id, for citing, is told on standard error.
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)
+    asked = StopFilter(forces=wanted.forces, first=wanted.first, last=wanted.last, **read_where(where or ()))
     at = read_instant(as_of) if as_of is not None else None
+    id = read_snapshot_id(snapshot) if snapshot is not None else None
     file = check_output(output)
+    told = check_output(manifest) if manifest is not None else None
+    if manifest is not None and told is None:
+        raise RequestError("A manifest is a file.", remedy="Name one: --manifest stops.manifest.json.")
     format = choose_format(format, file)
     if file is None and format is Format.PARQUET and sys.stdout.isatty():
         raise RequestError("Parquet is no text for a terminal.", remedy="Name a file: --output stops.parquet.")
@@ -91,10 +128,12 @@ def export(
             database,
             format=flow.ExportFormat(format.value),
             destination=file or "-",
-            wanted=wanted,
+            asked=asked,
             as_of=at,
+            snapshot=id,
             with_street=with_street,
             with_revision=with_revision,
+            manifest=told or (flow.manifest_place(file) if file is not None and is_file(file) else None),
             progress=progress,
         )
         began = None if report.force_months else first_served(database, wanted)
@@ -103,10 +142,10 @@ def export(
         return
     if at is not None and not report.force_months:
         _tell_first_served(began)
-    where = f" to {safe(file)}" if file else ""
+    place = f" to {safe(file)}" if file else ""
     note(
-        f"{many(report.rows, 'stop')} of {many(report.force_months, 'force-month')} written{where}, "
-        f"{size(report.bytes)}, as served at {report.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
+        f"{many(report.rows, 'stop')} of {many(report.force_months, 'force-month')} written{place}, "
+        f"{size(report.bytes)}, as served from {report.served_from.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
     )
     note(f"snapshot {report.snapshot}")
     note(f"sha256   {report.sha256}")
@@ -126,6 +165,67 @@ def choose_format(given: Format | None, file: Path | None) -> Format:
             f"'{file}' ends as {ending} does, but --format {given} was asked for.", remedy="Leave one of the two out."
         )
     return given or ending or Format.CSV
+
+
+def read_where(given: Sequence[str]) -> dict[str, Any]:
+    """
+    Read what stops must have, each written FIELD=LABEL, as parts of a filter.
+
+    Raises:
+        BadQuery: A field or a label is unknown; the remedy names those that are close.
+    """
+    labels: dict[str, tuple[str, ...]] = {}
+    flags: dict[str, bool | None] = {}
+    for text in given:
+        field, _, value = text.partition("=")
+        known: Collection[str]
+        if field in BOOLEAN_FIELDS:
+            known = ("true", "false", NOT_GIVEN)
+        elif field in GROUPED_FIELDS:
+            groups = (label.group for label in VOCABULARY[GROUPED_FIELDS[field]])
+            known = [*dict.fromkeys(group for group in groups if group), NOT_GIVEN]
+        elif field in VOCABULARY:
+            known = [*labels_of(field), NOT_GIVEN]
+        else:
+            raise _unknown(
+                f"'{field}' is no field that has labels", field, [*VOCABULARY, *GROUPED_FIELDS, *BOOLEAN_FIELDS]
+            )
+        if value not in known:
+            raise _unknown(f"'{value}' is no label of {field}", value, known)
+        if field not in BOOLEAN_FIELDS:
+            labels[field] = (*labels.get(field, ()), value)
+        elif field in flags:
+            raise BadQuery(f"--where {field} was given twice.", remedy="Leave one of the two out.")
+        else:
+            flags[field] = None if value == NOT_GIVEN else value == "true"
+    return {"labels": labels, "flags": flags}
+
+
+def _unknown(what: str, given: str, known: Collection[str]) -> BadQuery:
+    near = difflib.get_close_matches(given, known, n=3, cutoff=0.5) or list(known)[:20]
+    return BadQuery(f"--where: {what}.", remedy=f"Did you mean {' or '.join(repr(each) for each in near)}?")
+
+
+def read_snapshot_id(text: str) -> str:
+    """
+    Read a snapshot's id, or the first digits of one.
+
+    Raises:
+        RequestError: It can't be one.
+    """
+    if not re.fullmatch(r"[0-9a-f]{12,64}", text, re.ASCII):
+        raise RequestError(
+            f"--snapshot '{text}' is no snapshot's id.",
+            remedy="Give its 64 hexadecimal digits, or the first 12 at least.",
+        )
+    return text
+
+
+def is_file(path: Path) -> bool:
+    """
+    Tell whether a path is a file or will be one: beside a pipe or a device nothing is written.
+    """
+    return path.is_file() or not path.exists()
 
 
 def _tell_first_served(began: datetime | None) -> None:

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stopsearch.cli.arguments import AsJson, Forces, From, To, Yes, read_known_force, read_wanted
 from stopsearch.cli.as_json import plain
+from stopsearch.cli.asked_stops import AsOf, InSnapshot
+from stopsearch.cli.in_snapshot import opened_snapshot
 from stopsearch.cli.opening import begin, need_something_held, opened
 from stopsearch.cli.progress import counted
 from stopsearch.cli.terminal import say_json
@@ -18,6 +22,9 @@ from stopsearch.domain.errors import RequestError
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import Cause
 from stopsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from stopsearch.flows.plan import Wanted
 
 app = typer.Typer(help="What changed in force-months, and undo it.", no_args_is_help=True)
 
@@ -34,15 +41,23 @@ def list_(
     only_changes: Annotated[
         bool, typer.Option("--changes", help="Leave out the first revision of each force-month.")
     ] = False,
+    as_of: AsOf = None,
+    snapshot: InSnapshot = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the latest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """
     List revisions. With --json, one object a revision, one a line.
+
+    With --as-of or --snapshot, those that had arrived when that was served, as the HTTP API tells them.
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last)
-    need_something_held(settings, is_named=False)
+    need_something_held(settings, is_named=snapshot is not None)
+    if as_of is not None or snapshot is not None:
+        causes = (cause,) if cause else ()
+        _list_arrived(settings, wanted, causes, only_changes, as_of, snapshot, limit=limit, as_json=as_json)
+        return
     from stopsearch.cli.history import show_revisions
     from stopsearch.flows.revisions import list_revisions
 
@@ -55,6 +70,34 @@ def list_(
             say_json(plain(entry))
         return
     show_revisions(found, limit=limit)
+
+
+def _list_arrived(
+    settings: Settings,
+    wanted: Wanted,
+    causes: Sequence[Cause],
+    only_changes: bool,
+    as_of: str | None,
+    snapshot: str | None,
+    *,
+    limit: int,
+    as_json: bool,
+) -> None:
+    from stopsearch.cli.history import show_revisions
+    from stopsearch.domain.filters import StopFilter
+    from stopsearch.flows.arrivals import arrival_json, list_arrivals, served_number
+
+    asked = StopFilter(forces=wanted.forces, first=wanted.first, last=wanted.last)
+    with opened_snapshot(settings, as_of=as_of, snapshot=snapshot) as (connection, found):
+        entries = list_arrivals(connection, found, asked, causes=causes, only_changes=only_changes, limit=limit).entries
+    numbers = served_number(found)
+    told = [(entry, numbers.get((entry.force, entry.month)) == entry.number) for entry in entries]
+    told.sort(key=lambda pair: (pair[0].force, pair[0].month, pair[0].number))
+    if as_json:
+        for entry, is_served in told:
+            say_json(arrival_json(entry, is_served=is_served))
+        return
+    show_revisions([replace(entry, is_current=is_served) for entry, is_served in told], limit=limit)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -67,6 +68,8 @@ class Stop(Base):
         Index(None, "force_code", "datetime", "id"),
         Index(None, "datetime", "id"),
         Index(None, "latitude", "longitude"),
+        # Of the few rows that are closed, so that a load does not notice it.
+        Index("ix_stop_withdrawn", "datetime", "id", postgresql_where=text("withdrawn_revision IS NOT NULL")),
         ForeignKeyConstraint(
             ["force_code", "month", "first_revision"], ["revision.force_code", "revision.month", "revision.number"]
         ),

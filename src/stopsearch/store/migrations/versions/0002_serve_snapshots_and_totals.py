@@ -109,6 +109,13 @@ def upgrade() -> None:
     )
     op.add_column("revision", sa.Column("first_datetime", sa.DateTime(timezone=True), nullable=True))
     op.add_column("revision", sa.Column("last_datetime", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_stop_withdrawn",
+        "stop",
+        ["datetime", "id"],
+        unique=False,
+        postgresql_where=sa.text("withdrawn_revision IS NOT NULL"),
+    )
     _allow_statuses(f"'queued', {_STATUSES}")
     op.execute(
         """
@@ -123,6 +130,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("UPDATE ingest_batch SET status = 'cancelled', ended_at = now() WHERE status = 'queued'")
     _allow_statuses(_STATUSES)
+    op.drop_index(
+        "ix_stop_withdrawn", table_name="stop", postgresql_where=sa.text("withdrawn_revision IS NOT NULL")
+    )
     op.drop_column("revision", "last_datetime")
     op.drop_column("revision", "first_datetime")
     op.drop_table("stop_total")

@@ -1,0 +1,3 @@
+"""
+The HTTP door: parse the request, call one flow, shape the answer.
+"""

@@ -1,0 +1,93 @@
+"""
+The web application: its routes, what it holds while it runs, and what stands around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from stopsearch.serve.answer_cache import AnswerCache
+from stopsearch.serve.answers import SOFTWARE_VERSION
+from stopsearch.serve.ingestion_runner import IngestionRunner
+from stopsearch.serve.limits import edge_around
+from stopsearch.serve.problems import handle_errors
+from stopsearch.serve.reading import Reading
+from stopsearch.serve.routes import (
+    counts,
+    coverage,
+    dead_letters,
+    exports,
+    health,
+    history,
+    ingestions,
+    rates,
+    reference,
+    stops,
+)
+from stopsearch.settings import Settings
+from stopsearch.store.database import Database
+from stopsearch.store.server_key import cursor_key
+
+_DESCRIPTION = """
+Every stop and search that the police forces of England and Wales and the British Transport Police publish on
+data.police.uk: cleaned, checked, and kept with every revision.
+
+* Every answer names its **snapshot**. Ask with `snapshot=` and the same id, and the same bytes come back, for ever.
+* `meta.coverage` tells what of the question is held. **A missing month is never zero stops.**
+* Records are events, not people; places are snapped to a grid of points; forces follow conventions of their own.
+* Errors are problem details (RFC 9457) that name what is wrong and what to do.
+"""
+
+
+class _App(FastAPI):
+    settings: Settings
+
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around everything, the framework's own answer to a fault included.
+        return edge_around(super().build_middleware_stack(), self.settings)
+
+
+def make_app(database: Database, settings: Settings) -> FastAPI:
+    """
+    Make the application for a database that is ready for use.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with database.connect(autocommit=True) as connection:
+            app.state.cursor_key = cursor_key(connection)
+        app.state.answers = AnswerCache(settings, secret=app.state.cursor_key)
+        try:
+            async with Reading(database, settings) as reading:
+                app.state.reading, app.state.reads = reading, reading.run
+                with IngestionRunner(database, settings) as runner:
+                    app.state.runner = runner
+                    yield
+        finally:
+            await app.state.answers.close()
+
+    app = _App(
+        title="stopsearch",
+        version=SOFTWARE_VERSION,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        license_info={"name": "MIT (software); the data: Open Government Licence v3.0"},
+        openapi_tags=[
+            {"name": "stops", "description": "The records, and the history of each."},
+            {"name": "totals", "description": "Counts and rates."},
+            {"name": "data", "description": "What is held, how good it is, and how it changed."},
+            {"name": "exports", "description": "Whole files."},
+            {"name": "ingestions", "description": "Bringing data in. These need the server's token."},
+            {"name": "server", "description": "How the server is."},
+        ],
+    )
+    app.settings = settings
+    app.state.database, app.state.settings = database, settings
+    handle_errors(app)
+    for module in (stops, counts, rates, coverage, history, reference, dead_letters, exports, ingestions, health):
+        app.include_router(module.router)
+    return app
