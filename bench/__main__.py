@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import archive, backfill, load, memory, profile_load, report, unchanged
+from bench import archive, backfill, counts, exports, load, memory, pages, profile_load, report, unchanged
 from bench.bring_months_in import say_little
 from bench.databases import bench_server
 from bench.real_months import RealData, api_months, find_real_data, write_months
 from bench.report import Part
 from bench.rounds import FULL, SHORT, Sizes
+from bench.two_million import stock
 
-PARTS = ("load", "unchanged", "archive", "memory", "backfill")
+PARTS = ("load", "unchanged", "archive", "memory", "backfill", "pages", "counts", "exports")
 
 
 def main() -> int:
@@ -66,6 +67,9 @@ def _run(names: list[str], sizes: Sizes, work: Path, *, size: str, profile: bool
             "archive": lambda: archive.run(server, data_dir, data, sizes),
             "memory": lambda: memory.run(server, data_dir, data, work, sizes),
             "backfill": lambda: backfill.run(server, data_dir, data, work, sizes),
+            "pages": lambda: pages.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
+            "counts": lambda: counts.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
+            "exports": lambda: exports.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
         }
         parts = []
         for name in PARTS:

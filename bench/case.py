@@ -74,7 +74,7 @@ def measured(connection: Connection | None) -> Iterator[Measured]:
     Args:
         connection: A connection to the server whose processes are counted; it tells who the server is.
     """
-    server = _postmaster(connection) if connection is not None else None
+    server = postmaster(connection) if connection is not None else None
     found = Measured(rss_before_mb=_peak_rss_mb())
     server_cpu = _family_cpu_s(server) if server else 0.0
     whole, own, started = _machine_cpu_s(), _own_cpu_s(), time.perf_counter()
@@ -109,7 +109,10 @@ def _peak_rss_mb() -> float:
     raise RuntimeError("The kernel does not tell the peak memory.")
 
 
-def _postmaster(connection: Connection) -> int:
+def postmaster(connection: Connection) -> int:
+    """
+    Give the process of the server that a connection is to: the parent of all its others.
+    """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     assert row is not None
     return int(_stat(row[0])[1])

@@ -50,7 +50,7 @@ class Cheapest:
         async with self._pool.connection() as connection:
             _, page = await self._pages.find_current(connection, place.position)
         rows = page.words.json_rows(page.rows)
-        body = f'{{"data":[{",".join(rows)}]{place.ending}'.encode()
+        body = f'{{"data":[{",".join(rows)}{place.ending}'.encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.free_port import free_port
-from bench.http_load import ask, server
+from bench.http_load import ask, database_beside_load, server
 from bench.report import Figure, Part, median
 from bench.rounds import Sizes
 from bench.settings import server_environment
@@ -27,7 +27,8 @@ def run(conninfo: str, work: Path, sizes: Sizes) -> Part:
     command = [sys.executable, "-m", "stopsearch", "serve", "--port", str(port)]
     rounds: list[dict[str, dict[str, Any]]] = []
     for _ in range(sizes.serve_rounds):
-        with server(command, f"{url}/health/live", **server_environment(conninfo, work / "served", page_cache_mb="0")):
+        environment = server_environment(conninfo, work / "served", page_cache_mb="0")
+        with database_beside_load(conninfo), server(command, f"{url}/health/live", **environment):
             found = {}
             for name, paths in _CASES.items():
                 ask(url, paths, work, connections=1, seconds=1)

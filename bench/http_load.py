@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.case import ROOT, case_environment
+from bench.case import ROOT, case_environment, postmaster
+from bench.databases import database_at
 
 SERVER_CORE, LOAD_CORE = 0, 1
 
@@ -107,12 +108,19 @@ def peak_rss_mb(pid: int) -> float:
     raise RuntimeError("The kernel does not tell the peak memory.")
 
 
-def pin_to_load_core(pid: int) -> None:
+@contextmanager
+def database_beside_load(conninfo: str) -> Iterator[None]:
     """
-    Keep a process and its children to the core of the load tool: the server's is its own.
+    Keep PostgreSQL to the core of the load tool: what it forks from now on has the core of its parent.
     """
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), {LOAD_CORE})
+    with database_at(conninfo).connect(autocommit=True) as connection:
+        pid = postmaster(connection)
+    before = os.sched_getaffinity(pid)
+    os.sched_setaffinity(pid, {LOAD_CORE})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(pid, before)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -19,7 +19,7 @@ from uuid import UUID
 from bench import datasette
 from bench.databases import database_at
 from bench.free_port import free_port
-from bench.http_load import ask, peak_rss_mb, server
+from bench.http_load import ask, database_beside_load, peak_rss_mb, server
 from bench.report import Figure, Part, median, spread
 from bench.rounds import Sizes, in_turns
 from bench.settings import server_environment
@@ -151,7 +151,8 @@ def run(conninfo: str, work: Path, sizes: Sizes) -> Part:
         return measure
 
     cases = {f"{rival} {depth}": case(rival, depth) for rival in _RIVALS for depth in depths}
-    rounds = in_turns(cases, sizes.serve_rounds)
+    with database_beside_load(conninfo):
+        rounds = in_turns(cases, sizes.serve_rounds)
     return _part(rounds, list(cases), sizes)
 
 

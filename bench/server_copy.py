@@ -47,7 +47,7 @@ def write_finished_rows(*, conninfo: str, data_dir: str) -> dict[str, list[str]]
                         file.write(data)
                 os.chmod(path, 0o644)
                 files[format_].append(name)
-        connection.execute("TRUNCATE stop, stop_count")
+        connection.execute("TRUNCATE stop, stop_count, stop_total")
         connection.execute("VACUUM ANALYZE")
     return files
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from stopsearch.serve.slow_clients import uvicorn_options
 
 from builders.ingests import settings_for
 from stopsearch.serve.app import make_app
+from stopsearch.serve.slow_clients import uvicorn_options
 from stopsearch.store.database import Database
 
 TOKEN = "a-token-of-the-tests"

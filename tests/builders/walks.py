@@ -23,6 +23,7 @@ def pages_of(api: TestClient, query: Query, *, path: str = "/v1/stops") -> Itera
         yield page
         if page["next"] is None:
             return
+        assert page["next"] != str(response.url), "the page leads to itself"
         response = api.get(page["next"])
 
 

@@ -4,16 +4,24 @@ Which stops are asked for on the command line, of which snapshot: the same param
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 import typer
 
+from stopsearch.cli.arguments import read_wanted
+from stopsearch.cli.opening import need_something_held, opened
 from stopsearch.domain.errors import BadQuery, RequestError
+from stopsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from stopsearch.domain.filters import StopFilter
     from stopsearch.serve.parameters import Asked
+    from stopsearch.store.snapshots import Snapshot
 
 Where = Annotated[
     list[str] | None,
@@ -36,36 +44,49 @@ InSnapshot = Annotated[
 ]
 
 
-def asked_stops(
+@contextmanager
+def opened_question(
+    settings: Settings,
     *,
     forces: Sequence[str] | None,
     first: str | None,
     last: str | None,
-    where: Sequence[str] | None,
+    where: Sequence[str] | None = None,
     as_of: str | None,
     snapshot: str | None,
-    known_forces: Collection[str] = (),
-) -> Asked:
+) -> Iterator[tuple[Connection, Snapshot, StopFilter]]:
     """
-    Read what was asked for.
+    Read what was asked for, and give a connection, the snapshot that it is asked of, and the filter.
+
+    Where no database has been made yet, none is.
 
     Args:
-        where: Filters as NAME=VALUE.
-        known_forces: Forces that the database knows beside those that everybody does.
+        where: Further filters, as NAME=VALUE.
 
     Raises:
         RequestError: A filter is unknown, or a value can't be meant; every fault is named.
     """
+    wanted = read_wanted(settings, forces, first, last)
+    need_something_held(settings, is_named=snapshot is not None)
+    from stopsearch.flows.asked_snapshot import asked_snapshot
+    from stopsearch.store.forces import known_forces
+
+    single = [("from", first), ("to", last), ("as_of", as_of), ("snapshot", snapshot)]
+    pairs = [
+        *(("force", force) for force in wanted.forces),
+        *((name, value) for name, value in single if value is not None),
+        *map(_pair, where or ()),
+    ]
+    with opened(settings) as database, database.connect(autocommit=True) as connection:
+        asked = _read(pairs, known_forces=known_forces(connection))
+        yield connection, asked_snapshot(connection, as_of=asked.as_of, snapshot=asked.snapshot), asked.filter
+
+
+def _read(pairs: list[tuple[str, str]], *, known_forces: Collection[str]) -> Asked:
     from starlette.requests import Request
 
     from stopsearch.serve.parameters import FILTERS, MOMENT, read_query
 
-    single = [("from", first), ("to", last), ("as_of", as_of), ("snapshot", snapshot)]
-    pairs = [
-        *(("force", force) for force in forces or ()),
-        *((name, value) for name, value in single if value is not None),
-        *map(_pair, where or ()),
-    ]
     query = urlencode(pairs).encode()
     request = Request({"type": "http", "method": "GET", "path": "/v1/stops", "headers": [], "query_string": query})
     try:

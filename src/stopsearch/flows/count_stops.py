@@ -17,6 +17,7 @@ from stopsearch.domain.errors import BadQuery
 from stopsearch.domain.filters import StopFilter
 from stopsearch.domain.grouping import MOST_GROUPS, Group, Value
 from stopsearch.domain.months import Month, month_range
+from stopsearch.flows.covered import held_revisions
 from stopsearch.store.count_query import (
     FORCE,
     MONTH,
@@ -48,6 +49,7 @@ class Total:
 class Counts:
     """
     Stops by groups. Combinations without a stop are left out; without groups there is one row, the total.
+    Where nothing of what is asked for is held there is no row: the total is not known, which is another thing than zero.
 
     Rows are in the order of the groups' values, group by group: forces by id, time forward, labels as `/v1/vocabulary`
     lists them, the unknown (None) last. A row is held as places: `places[n][row]` is where the row's value of group n
@@ -145,6 +147,8 @@ def count_stops(
         _place_table(own, by_code[group])[counted.codes[group.dimension or _OWN[group]]]
         for group, own in zip(by, values, strict=True)
     ]
+    if not by and not held_revisions(snapshot, stop_filter):
+        return Counts(by=(), values=(), places=(), stops=np.empty(0, dtype=np.int64), counted_from=source)
     return _folded(tuple(by), values, places, counted.stops, source)
 
 

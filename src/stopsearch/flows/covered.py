@@ -5,11 +5,14 @@ What a question covers: of the force-months that it asks for, how many the snaps
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stopsearch.domain.filters import StopFilter
-from stopsearch.domain.months import Month
+from stopsearch.domain.instants import LOCAL_ZONE
+from stopsearch.domain.months import FIRST_PUBLISHED, Month
 from stopsearch.domain.states import MonthState
 from stopsearch.store.as_of import ServedRevision
 from stopsearch.store.snapshots import Gap, Snapshot
@@ -18,12 +21,12 @@ from stopsearch.store.snapshots import Gap, Snapshot
 @dataclass(frozen=True, kw_only=True)
 class Covered:
     """
-    The force-months that a question asks for: every pair of its forces and its months that the snapshot knows of.
+    The force-months that a question asks for: every pair of its forces and its months.
 
     ``expected == held + missing``. A missing force-month is never zero stops.
     """
 
-    first: Month | None  # of the months asked for that are known; None: none is
+    first: Month | None  # of the months asked for; None: nothing is known, and the question names none
     last: Month | None
     forces: int
     expected: int
@@ -63,28 +66,21 @@ def covered(snapshot: Snapshot, asked: StopFilter) -> Covered:
     """
     Tell what of a question's force-months a snapshot holds.
 
-    Months are those between the first and the last that the snapshot knows of; what lies outside is not expected.
-    Forces are those asked for, or all that it knows.
+    Months are those that the question names, by month or by instant; where it leaves an end open, those up to the
+    first or the last that the snapshot knows of. A month that is named and that the snapshot knows nothing of is
+    expected, and missing. Forces are those asked for, or all that the snapshot knows.
     """
-    if snapshot.months is None:
-        return _nothing(len(asked.forces))
-    first = max(snapshot.months[0], asked.first or snapshot.months[0])
-    last = min(snapshot.months[1], asked.last or snapshot.months[1])
-    if first > last:
-        return _nothing(len(asked.forces) or len(snapshot.forces))
+    months = _months_asked(snapshot, asked)
     forces = set(asked.forces) or set(snapshot.forces)
-    held = held_revisions(snapshot, asked)
+    if months is None:
+        return _nothing(len(forces))
+    first, last = months
+    held = held_revisions(snapshot, replace(asked, first=first, last=last))
     gaps = [
         Gap(force=gap.force, state=gap.state, first=max(gap.first, first), last=min(gap.last, last))
-        for gap in snapshot.gaps
-        if gap.force in forces and gap.first <= last and gap.last >= first
+        for gap in _all_gaps(snapshot, forces, first, last)
+        if gap.first <= last and gap.last >= first
     ]
-    # A force that was asked for and of which nothing is known: nothing of it is listed.
-    gaps += [
-        Gap(force=force, state=MonthState.NOT_LISTED, first=first, last=last)
-        for force in forces - set(snapshot.forces)
-    ]
-    gaps.sort(key=lambda gap: (gap.force, gap.first))
     by_state: Counter[MonthState] = Counter()
     for gap in gaps:
         by_state[gap.state] += gap.last.ordinal - gap.first.ordinal + 1
@@ -102,6 +98,63 @@ def covered(snapshot: Snapshot, asked: StopFilter) -> Covered:
         doubled=sum(revision.is_doubled for revision in held),
         gaps=tuple(gaps),
     )
+
+
+def _months_asked(snapshot: Snapshot, asked: StopFilter) -> tuple[Month, Month] | None:
+    """
+    Give the first and the last month that a question asks for; None where it asks for none, or names none of nothing.
+    """
+    first = max(filter(None, (asked.first, _local_month(asked.datetime_from))), default=None)
+    last = min(filter(None, (asked.last, _local_month(asked.datetime_before, is_end=True))), default=None)
+    if snapshot.months is not None:
+        first = first or min(snapshot.months[0], last or snapshot.months[0])
+        last = last or max(snapshot.months[1], first)
+    if first is None or last is None or first > last:
+        return None
+    # A far end is a way to leave it open: before the one nothing was published, and after the other not yet.
+    oldest, newest = Month.parse(FIRST_PUBLISHED), Month.of(snapshot.served_from.astimezone(UTC).date())
+    if snapshot.months is not None:
+        oldest, newest = min(oldest, snapshot.months[0]), max(newest, snapshot.months[1])
+    return max(first, min(oldest, last)), min(last, max(newest, first))
+
+
+def _local_month(instant: datetime | None, *, is_end: bool = False) -> Month | None:
+    if instant is None:
+        return None
+    within = instant - timedelta(microseconds=1) if is_end else instant
+    return Month.of(within.astimezone(LOCAL_ZONE).date())
+
+
+def _all_gaps(snapshot: Snapshot, forces: Iterable[str], first: Month, last: Month) -> Iterator[Gap]:
+    """
+    Give the gaps of these forces by force and month: those that were kept with the snapshot, and what lies around them.
+    """
+    kept: dict[str, list[Gap]] = {}
+    for gap in snapshot.gaps:
+        kept.setdefault(gap.force, []).append(gap)
+    # The publisher's list, if there was one, lies within the months that the snapshot knows of.
+    older = MonthState.OUT_OF_WINDOW if snapshot.listed_at else MonthState.NOT_LISTED
+    for force in sorted(forces):
+        if snapshot.months is None or force not in snapshot.forces:
+            # Nothing of it was ever listed or held.
+            yield Gap(force=force, state=MonthState.NOT_LISTED, first=first, last=last)
+            continue
+        known_first, known_last = snapshot.months
+        runs = list(kept.get(force, ()))
+        if first < known_first:
+            runs.insert(0, Gap(force=force, state=older, first=first, last=known_first.plus(-1)))
+        if last > known_last:
+            runs.append(Gap(force=force, state=MonthState.NOT_LISTED, first=known_last.plus(1), last=last))
+        joined: Gap | None = None
+        for run in runs:
+            if joined is not None and joined.state is run.state and joined.last.plus(1) == run.first:
+                joined = replace(joined, last=run.last)
+                continue
+            if joined is not None:
+                yield joined
+            joined = run
+        if joined is not None:
+            yield joined
 
 
 def held_revisions(snapshot: Snapshot, asked: StopFilter) -> list[ServedRevision]:

@@ -188,7 +188,8 @@ class Rebuild:
         edition = keep_dismissed(edition, dismissed, ordinals=identities.ordinals, extra_keys=source.extra_keys)
         operations = {name for name in edition.accepted["operation_name"].unique().to_list() if name}
         codes = operation_codes(self._connection, operations) if operations else {}
-        return edition, stop_rows(edition.month, edition.accepted, edition.ids, codes)
+        rows = stop_rows(edition.month, edition.accepted, edition.ids, codes, is_date_only=edition.is_date_only)
+        return edition, rows
 
 
 def _says_the_same(kept: KeptEdition, letters: list[DeadLetter], edition: Edition) -> bool:

@@ -67,7 +67,8 @@ def matrix_of(coverage: Coverage) -> dict[str, Any]:
     A month without stops to tell of has null in their place, and never zero.
     """
     width = len(coverage.months)
-    rows = [coverage.cells[start : start + width] for start in range(0, len(coverage.cells), width or 1)]
+    # Of forces that are asked for where no month is known, the rows are empty.
+    rows = [coverage.cells[place * width : (place + 1) * width] for place in range(len(coverage.forces))]
     return {
         "months": [str(month) for month in coverage.months],
         "letters": {letter: str(state) for state, letter in STATE_LETTERS.items()},

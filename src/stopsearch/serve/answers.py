@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stopsearch.domain.filters import StopFilter
+from stopsearch.domain.licence import LICENCE
 from stopsearch.flows.covered import covered
 from stopsearch.serve.answer_cache import Answer, answer_key
 from stopsearch.serve.conditional import cache_control, conditional_headers, etag_of, not_modified, not_modified_answer
@@ -25,12 +26,6 @@ from stopsearch.serve.parameters import Asked, Parameter, read_query
 from stopsearch.store.snapshots import Snapshot
 
 JSON = "application/json"
-LICENCE = {
-    "name": "Open Government Licence v3.0",
-    "url": "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/",
-    "attribution": "Contains public sector information licensed under the Open Government Licence v3.0. "
-    "Source: data.police.uk",
-}
 SOFTWARE_VERSION = version("stopsearch")
 
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?", re.ASCII)
@@ -132,7 +127,7 @@ def base_url(request: Request) -> str:
     if not _HOST.fullmatch(host):
         server = request.scope.get("server") or ("localhost", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-    return f"{request.url.scheme}://{host}"
+    return f"{request.scope['scheme']}://{host}"  # request.url would be put together for it
 
 
 def page_url(base: str, asked: Asked, snapshot: Snapshot, further: dict[str, str]) -> str:

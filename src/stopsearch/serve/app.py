@@ -28,6 +28,7 @@ from stopsearch.serve.routes import (
     reference,
     stops,
 )
+from stopsearch.serve.routes.docs import add_docs
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
 from stopsearch.store.server_key import cursor_key
@@ -75,6 +76,8 @@ def make_app(database: Database, settings: Settings) -> FastAPI:
         version=SOFTWARE_VERSION,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # our own, which asks no other server for its script
+        redoc_url=None,
         license_info={"name": "MIT (software); the data: Open Government Licence v3.0"},
         openapi_tags=[
             {"name": "stops", "description": "The records, and the history of each."},
@@ -88,6 +91,7 @@ def make_app(database: Database, settings: Settings) -> FastAPI:
     app.settings = settings
     app.state.database, app.state.settings = database, settings
     handle_errors(app)
+    add_docs(app)
     for module in (stops, counts, rates, coverage, history, reference, dead_letters, exports, ingestions, health):
         app.include_router(module.router)
     return app

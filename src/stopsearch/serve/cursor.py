@@ -66,7 +66,7 @@ def read_cursor(word: str, query: str, key: bytes, *, is_descending: bool) -> Cu
         BadCursor: It is none, was changed, or was given out for another query.
     """
     try:
-        # A word has one spelling only: other letters in its last place, which decode to the same, are refused as well.
+        # Decoding takes + and / for - and _, and padding; a word has one spelling only, so that is looked at below.
         found = base64.b64decode(word.encode("ascii") + b"=" * (-len(word) % 4), altchars=b"-_", validate=True)
         is_whole = len(found) == _LAYOUT.size + _SIGNATURE_BYTES
     except (ValueError, binascii.Error):

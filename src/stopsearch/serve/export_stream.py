@@ -152,9 +152,6 @@ class ExportStream(Response):
             self._tell_cut(scope, error.kind)
         except Exception as error:  # a fault of ours: the head is sent, so that no problem can be answered any more
             self._tell_cut(scope, describe_fault(error))
-        else:
-            with suppress(StopSearchError):  # it was sent whole; that the folder is full is no concern of its client
-                await self._desk.keep_manifest(self._asked, self._text.written())
         finally:
             self._turn.free()
 
@@ -179,6 +176,10 @@ class ExportStream(Response):
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
         await self._pass_on([self._text.tail()], send)
+        # Before its end is told, so that who asks for the manifest next finds it. That the folder is full is no concern
+        # of this client.
+        with suppress(StopSearchError):
+            await self._desk.keep_manifest(self._asked, self._text.written())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pass_on(self, pieces: Sequence[bytes], send: Send) -> None:

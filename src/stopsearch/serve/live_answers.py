@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stopsearch.domain.errors import BadQuery
-from stopsearch.serve.answers import JSON, LICENCE, Made, base_url
+from stopsearch.domain.licence import LICENCE
+from stopsearch.serve.answers import JSON, Made, base_url
 from stopsearch.serve.parameters import Asked, Parameter, flag
 
 NO_STORE = {"Cache-Control": "no-store"}

@@ -15,14 +15,14 @@ from starlette.requests import Request
 
 from stopsearch.domain.dimensions import GROUPED_FIELDS
 from stopsearch.domain.errors import BadQuery, RequestError
-from stopsearch.domain.filters import NOT_GIVEN, Circle, RevisionState, StopFilter
+from stopsearch.domain.filters import NOT_GIVEN, RevisionState, StopFilter
 from stopsearch.domain.forces import FORCE_NAMES
 from stopsearch.domain.instants import read_instant, read_local
 from stopsearch.domain.months import Month
 from stopsearch.domain.stops import BOOLEAN_FIELDS
 from stopsearch.domain.vocabulary import VOCABULARY, labels_of
+from stopsearch.serve.filter_values import LABEL_NAMES, contradictions, filter_of, unknown_forces
 from stopsearch.serve.values import (
-    UNFIT,
     Read,
     one_of,
     read_boolean,
@@ -32,11 +32,11 @@ from stopsearch.serve.values import (
     read_snapshot_id,
     read_text,
     read_three_valued,
+    shown,
     whole_number,
 )
 
 _MAX_FIELDS = 200
-_MAX_SHOWN = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +290,10 @@ def openapi_parameters(allowed: Iterable[Parameter]) -> list[dict[str, Any]]:
     return listed
 
 
+_OF_FILTER = {parameter.name for parameter in FILTERS} | {"as_of", "snapshot"}
+_UNORDERED = {"force", *LABEL_NAMES}
+
+
 def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: Collection[str] = ()) -> Asked:
     """
     Read a request's query.
@@ -310,23 +314,24 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
         if parameter is None:
             near = difflib.get_close_matches(name, by_name, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "this route does not know it"
-            faults.append((_shown(name), _shown(value), f"no such parameter: {hint}"))
+            faults.append((shown(name), shown(value), f"no such parameter: {hint}"))
             continue
         for part in value.split(",") if parameter.splits_commas else [value]:
             try:
                 read = parameter.read(part)
             except (RequestError, ValueError) as error:
-                faults.append((name, _shown(part), str(error)))
+                faults.append((name, shown(part), str(error)))
                 continue
             found.setdefault(name, []).append(read)
             spelt.setdefault(name, []).append(part)
         if not parameter.is_repeatable and len(found.get(name, ())) > 1:
-            faults.append((name, _shown(value), "it may be given once only"))
-    faults += _unknown_forces(found.get("force", ()), known_forces)
+            faults.append((name, shown(value), "it may be given once only"))
+    faults += unknown_forces(found.get("force", ()), known_forces)
     values: dict[str, Any] = {
         name: tuple(dict.fromkeys(got)) if by_name[name].is_repeatable else got[0] for name, got in found.items()
     }
-    faults += _contradictions(values)
+    at_fault = {name for name, _, _ in faults}
+    faults += [fault for fault in contradictions(values) if fault[0] not in at_fault]
     if faults:
         raise BadQuery(
             "; ".join(f"{name} '{value}': {reason}" for name, value, reason in faults[:5]),
@@ -343,7 +348,7 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
     )
     return Asked(
         path=request.url.path,
-        filter=_filter(values),
+        filter=filter_of(values),
         values={name: value for name, value in values.items() if name not in _OF_FILTER},
         as_of=values.get("as_of"),
         snapshot=values.get("snapshot"),
@@ -359,59 +364,3 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
         raise BadQuery(
             f"The query has more than {_MAX_FIELDS} parameters.", remedy="Ask for less at once, or leave filters out."
         ) from None
-
-
-def _shown(text: str) -> str:
-    clean = UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
-    return clean if len(clean) <= _MAX_SHOWN else f"{clean[:_MAX_SHOWN]}…"
-
-
-def _unknown_forces(asked: Iterable[str], known: Collection[str]) -> list[tuple[str, str, str]]:
-    faults = []
-    for force in asked:
-        if force not in FORCE_NAMES and force not in known:
-            near = difflib.get_close_matches(force, dict.fromkeys((*FORCE_NAMES, *known)), n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "/v1/forces lists them"
-            faults.append(("force", _shown(force), f"no police force has this id: {hint}"))
-    return faults
-
-
-def _contradictions(values: dict[str, Any]) -> list[tuple[str, str, str]]:
-    faults = []
-    first, last = values.get("from"), values.get("to")
-    if first is not None and last is not None and first > last:
-        faults.append(("from", str(first), f"the range {first} to {last} starts after it ends"))
-    start, end = values.get("datetime_from"), values.get("datetime_before")
-    if start is not None and end is not None and start >= end:
-        faults.append(("datetime_before", str(end), "it holds nothing: it does not lie after datetime_from"))
-    if ("near" in values) != ("radius_m" in values):
-        faults.append(("near", "", "near and radius_m need each other"))
-    if "as_of" in values and "snapshot" in values:
-        faults.append(("as_of", str(values["as_of"]), "as_of and snapshot can't both be given"))
-    return faults
-
-
-_LABEL_NAMES = (*VOCABULARY, *GROUPED_FIELDS)
-_OF_FILTER = {parameter.name for parameter in FILTERS} | {"as_of", "snapshot"}
-_UNORDERED = {"force", *_LABEL_NAMES}
-
-
-def _filter(values: dict[str, Any]) -> StopFilter:
-    near = values.get("near")
-    return StopFilter(
-        forces=values.get("force", ()),
-        first=values.get("from"),
-        last=values.get("to"),
-        datetime_from=values.get("datetime_from"),
-        datetime_before=values.get("datetime_before"),
-        labels={name: values[name] for name in _LABEL_NAMES if name in values},
-        flags={name: values[name] for name in BOOLEAN_FIELDS if name in values},
-        operation_name=values.get("operation_name"),
-        located=values.get("located"),
-        box=values.get("bbox"),
-        circle=Circle(latitude=near[0], longitude=near[1], radius_m=values["radius_m"]) if near else None,
-        date_only=values.get("date_only"),
-        doubled=values.get("doubled"),
-        far_from_force=values.get("far_from_force"),
-        revision_state=values.get("revision_state", RevisionState.SERVED),
-    )

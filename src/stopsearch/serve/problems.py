@@ -63,6 +63,12 @@ _TITLES: dict[int, str] = {
     503: "It can't be answered now",
 }
 
+# Where the kind says more than the status does.
+_TITLES_OF_KIND: dict[str, str] = {
+    "rate_refused": "The figure would mislead, so it is not given",
+    "query_too_slow": "It takes longer than an answer may",
+}
+
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -121,7 +127,7 @@ def problem(
     """
     body: dict[str, Any] = {
         "type": f"/problems/{kind}",
-        "title": _TITLES.get(status, "Trouble"),
+        "title": _TITLES_OF_KIND.get(kind) or _TITLES.get(status, "Trouble"),
         "status": status,
         "detail": detail,
     }

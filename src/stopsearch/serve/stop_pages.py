@@ -161,7 +161,10 @@ async def add_total(request: Request, asked: Asked, question: Question) -> None:
     Count the stops of the whole question, and let its meta say so. Counted once for all pages.
     """
     if question.total is None:
-        question.total = total = await request.app.state.reading.run(count_total, question.snapshot, asked.filter)
+        total = await request.app.state.reading.run(count_total, question.snapshot, asked.filter)
+        if question.total is not None:
+            return  # another request for the same has counted meanwhile
+        question.total = total
         told = {"stops": total.stops, "counted_from": str(total.counted_from)}
         question.meta = question.meta[:-1] + b',"total":' + msgspec.json.encode(told) + b"}"
 

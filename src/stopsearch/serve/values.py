@@ -19,6 +19,8 @@ _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,12})?", re.ASCII)
 
 Read = Callable[[str], Any]
 
+_MOST_SHOWN = 80
+
 
 def read_text(value: str) -> str:
     """
@@ -130,3 +132,11 @@ def read_snapshot_id(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{12,64}", value, re.ASCII):
         raise ValueError("it must be a snapshot's id: 64 hexadecimal digits, or the first 12 at least")
     return value
+
+
+def shown(text: str) -> str:
+    """
+    Give a value as a message may repeat it: without control characters, and cut short.
+    """
+    clean = UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+    return clean if len(clean) <= _MOST_SHOWN else f"{clean[:_MOST_SHOWN]}…"

@@ -69,6 +69,7 @@ def served_revisions(
     connection: Connection,
     *,
     as_of: datetime | None = None,
+    is_of_ledger: bool = False,
     forces: Sequence[str] = (),
     first: Month | None = None,
     last: Month | None = None,
@@ -78,6 +79,8 @@ def served_revisions(
 
     Args:
         as_of: The instant, with its zone; None: what is served now.
+        is_of_ledger: Whether the instant is one that the ledger tells. It is past then, also where the server's clock
+            was set back since.
         forces: Only these forces; empty: all.
         first: No month before this one.
         last: No month after this one.
@@ -85,7 +88,7 @@ def served_revisions(
     Raises:
         RequestError: The instant lies in the future, or has no zone.
     """
-    if as_of is not None:
+    if as_of is not None and not is_of_ledger:
         _check_past(connection, as_of)
     rows = connection.execute(
         """

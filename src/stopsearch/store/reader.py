@@ -163,10 +163,10 @@ def reading_options(settings: Settings) -> dict[str, str]:
         "default_transaction_read_only": "on",
         "statement_timeout": timeout_ms,
         "lock_timeout": timeout_ms,
-        # An export reads in one transaction while its client takes the rows in, and is idle while that one is slow.
-        "idle_in_transaction_session_timeout": str(
-            max(1, round((settings.export_stall_s + settings.statement_timeout_s) * 1000))
-        ),
+        # No answer holds a transaction while its client takes it in.
+        "idle_in_transaction_session_timeout": timeout_ms,
+        # Compiling a plan takes longer than any page does.
+        "jit": "off",
         "TimeZone": "UTC",
         "DateStyle": "ISO",
         "extra_float_digits": "1",

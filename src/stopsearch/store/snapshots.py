@@ -109,7 +109,10 @@ def snapshot_at(connection: Connection, instant: datetime) -> Snapshot:
         RequestError: It lies in the future, or has no zone.
     """
     with one_snapshot(connection):
-        found = _found(connection, served_revisions(connection, as_of=instant), instant=instant, is_now=False)
+        served = served_revisions(connection, as_of=instant)
+        # What is served still may be kept here for the first time: the answers of now are told with it, too.
+        is_now = served == served_revisions(connection)
+        found = _found(connection, served, instant=instant, is_now=is_now)
     return _keep(connection, found)
 
 
@@ -141,7 +144,7 @@ def find_snapshot(connection: Connection, snapshot_id: str) -> Snapshot:
     return Snapshot(
         id=row[0],
         served_from=row[1],
-        revisions=tuple(served_revisions(connection, as_of=row[1])),
+        revisions=tuple(served_revisions(connection, as_of=row[1], is_of_ledger=True)),
         forces=tuple(row[5]),
         months=(Month.of(row[2]), Month.of(row[3])) if row[2] else None,
         listed_at=row[4],

@@ -20,7 +20,8 @@ from psycopg import sql
 
 from stopsearch.domain.filters import RevisionState, StopFilter
 from stopsearch.store.as_of import ServedRevision
-from stopsearch.store.served_numbers import SLOT_DAYS, ServedNumbers, served_numbers
+from stopsearch.store.revision_conditions import asked_revisions, number_conditions
+from stopsearch.store.served_numbers import ServedNumbers, served_numbers
 from stopsearch.store.snapshots import Snapshot
 from stopsearch.store.stop_conditions import stop_conditions
 
@@ -78,39 +79,11 @@ _MERGED = sql.SQL(
     ORDER BY {order} LIMIT {limit}
     """
 )
-_ORDER = {
-    False: sql.SQL("stop.datetime, stop.id"),
-    True: sql.SQL("stop.datetime DESC, stop.id DESC"),
-}
+_ORDER = {False: sql.SQL("stop.datetime, stop.id"), True: sql.SQL("stop.datetime DESC, stop.id DESC")}
 _BEYOND = {
     False: sql.SQL("(stop.datetime, stop.id) > (%(last_datetime)s, %(last_id)s)"),
     True: sql.SQL("(stop.datetime, stop.id) < (%(last_datetime)s, %(last_id)s)"),
 }
-_SLOT = sql.SQL(
-    """
-    (stop.force_code - %(first_force)s::integer) * %(width)s::integer
-    + (stop.month - %(first_held)s::date) / {days} + 1
-    """
-).format(days=sql.Literal(SLOT_DAYS))
-_HAS_SLOT = sql.SQL(
-    "stop.force_code BETWEEN %(first_force)s AND %(last_force)s AND stop.month BETWEEN %(first_held)s AND %(last_held)s"
-)
-_NUMBER = sql.SQL("(%(numbers)s::smallint[])[{}]").format(_SLOT)
-_FIRST_NUMBER = sql.SQL("(%(first_numbers)s::smallint[])[{}]").format(_SLOT)
-_SERVED = sql.SQL(
-    "stop.first_revision <= {number} AND (stop.withdrawn_revision IS NULL OR stop.withdrawn_revision > {number})"
-).format(number=_NUMBER)
-_RESTATED = sql.SQL("stop.first_revision > {}").format(_FIRST_NUMBER)
-# A stop may go and come back, or be written anew under other rules: it is withdrawn where none of its rows is served,
-# and told by the last of those that were.
-_WITHDRAWN = sql.SQL(
-    """
-    stop.withdrawn_revision <= {number} AND NOT EXISTS (
-        SELECT FROM stop AS later WHERE later.id = stop.id
-            AND later.first_revision >= stop.withdrawn_revision AND later.first_revision <= {number}
-    )
-    """
-).format(number=_NUMBER)
 
 
 class Told(Enum):
@@ -152,7 +125,7 @@ class PageQuery:
         self._filter = stop_filter
         self._limit = limit
         self._is_descending = is_descending
-        self._revisions = [revision for revision in snapshot.revisions if _is_asked(revision, stop_filter)]
+        self._revisions = asked_revisions(snapshot, stop_filter)
         is_all = len(self._revisions) == len(snapshot.revisions)
         self._numbers = served_numbers(snapshot) if is_all else ServedNumbers(self._revisions)
         self._forces = self._asked_forces({each.force: each.force_code for each in snapshot.revisions})
@@ -208,7 +181,9 @@ class PageQuery:
         if told is Told.AS_CURRENT:
             wanted.append(sql.SQL("stop.withdrawn_revision IS NULL"))
         else:
-            self._add_numbers(wanted, parameters)
+            served, numbers = number_conditions(self._numbers, self._filter.revision_state)
+            wanted += served
+            parameters |= numbers
         if goes_on:
             wanted.append(_BEYOND[self._is_descending])
         order, limit = _ORDER[self._is_descending], sql.Literal(self._limit + 1)
@@ -235,25 +210,6 @@ class PageQuery:
             wanted.append(sql.SQL("stop.datetime < %(before)s"))
             parameters["before"] = self._before
 
-    def _add_numbers(self, wanted: list[sql.Composable], parameters: dict[str, Any]) -> None:
-        asked, numbers = self._filter, self._numbers
-        parameters |= {
-            "width": numbers.width,
-            "first_force": numbers.first_force,
-            "last_force": numbers.last_force,
-            "first_held": numbers.first_month,
-            "last_held": numbers.last_month,
-            "numbers": numbers.numbers,
-        }
-        wanted.append(_HAS_SLOT)
-        if asked.revision_state is RevisionState.WITHDRAWN:
-            wanted.append(_WITHDRAWN)
-            return
-        wanted.append(_SERVED)
-        if asked.revision_state is RevisionState.RESTATED:
-            wanted.append(_RESTATED)
-            parameters["first_numbers"] = numbers.first_numbers
-
     def _asked_forces(self, held: dict[str, int]) -> list[int] | None:
         """
         Give the codes of the forces that are asked for and that the snapshot holds; None: all that it holds.
@@ -279,16 +235,6 @@ class PageQuery:
                 starts.append(min(firsts))
                 ends.append(max(lasts) + timedelta(microseconds=1))
         return max(filter(None, starts), default=None), min(filter(None, ends), default=None)
-
-
-def _is_asked(revision: ServedRevision, asked: StopFilter) -> bool:
-    return (
-        (not asked.forces or revision.force in asked.forces)
-        and (asked.first is None or asked.first <= revision.month)
-        and (asked.last is None or revision.month <= asked.last)
-        and asked.date_only in (None, revision.is_date_only)
-        and asked.doubled in (None, revision.is_doubled)
-    )
 
 
 def _ordered(

@@ -20,7 +20,7 @@ class Event(StrEnum):
     ENDING_UNWRITTEN = "ending_unwritten"  # fault: how a run ended is in its report, but not in the ledger
     BATCH_FINISHED = "batch_finished"  # batch_id status runs duration_s
     BATCH_BROKE = "batch_broke"  # batch_id fault exception (its frames alone): a fault of ours, to be reported
-    RUNNER_WAITS = "runner_waits"  # fault exception (frames alone): a server can run no batch now, and looks again later
+    RUNNER_WAITS = "runner_waits"  # fault exception (its frames alone): no batch can run now; it looks again
     REQUEST_RETRIED = "request_retried"  # path attempt wait_s reason
     BREAKER_OPENED = "breaker_opened"  # failures pause_s
     BREAKER_CLOSED = "breaker_closed"  # no field

@@ -105,3 +105,14 @@ def test_makes_no_database_to_say_that_nothing_is_held(tmp_path: Path) -> None:
     stopsearch = CommandLine(folder=tmp_path)
     assert "Nothing is held yet" in stopsearch.look("stops").err
     assert not stopsearch.data_dir.exists()
+
+
+def test_counts_and_rates_take_the_same_filters(stopsearch: CommandLine) -> None:
+    [counts] = stopsearch.look("counts", *FEBRUARY, "--where", "outcome=Arrest", "--by", "gender", "--json").objects
+    arrests = stopsearch.look("stops", *FEBRUARY, "--where", "outcome=Arrest", "--limit", "500", "--json").objects
+    assert sum(row["stops"] for row in counts["data"]) == len(arrests)
+    [rates] = stopsearch.look(
+        "rates", "--force", "leicestershire", "--from", "2020-01", "--to", "2020-01", "--json"
+    ).objects
+    assert [row["force"] for row in rates["data"]] == ["leicestershire"]
+    assert stopsearch.look("counts", "--force", "durhan", expect=2).err.startswith("error: ")

@@ -26,7 +26,7 @@ from builders.archives import sample_members
 from builders.ingests import bring_in, edition, ingest_archives
 from builders.source_bodies import api_record, csv_body, json_body
 from stopsearch.domain.errors import BadPath, MonthOutOfRange, RequestError, StoreError, UnknownForce
-from stopsearch.domain.filters import StopFilter
+from stopsearch.domain.filters import RevisionState, StopFilter
 from stopsearch.domain.months import Month
 from stopsearch.domain.stops import ARCHIVE_COLUMNS
 from stopsearch.flows.export import ExportFormat, ExportReport, export
@@ -205,6 +205,23 @@ def test_as_of_gives_what_was_served_then(database: Database) -> None:
     assert (report.snapshot, report.served_from) == (said.snapshot, said.served_from)
     nothing, report = exported(database, as_of=datetime(2020, 1, 1, tzinfo=UTC))
     assert (report.rows, rows_of(nothing)) == (0, [])
+
+
+def test_stop_that_came_back_is_not_withdrawn(database: Database) -> None:
+    """
+    It has two rows with one id, the first of which was closed.
+    """
+    stays, goes = api_record(), api_record(gender="Female", datetime="2023-07-02T10:00:00+00:00")
+    new = api_record(gender="Other", datetime="2023-07-03T10:00:00+00:00")
+    snapshots = []
+    for month, records in enumerate(([stays, goes], [stays], [stays, goes, new]), start=1):
+        bring_in(database, edition(json_body(*records), published=f"2024-{month:02d}"))
+        snapshots.append(exported(database)[1].snapshot)
+    withdrawn = StopFilter(revision_state=RevisionState.WITHDRAWN)
+    rows = [exported(database, asked=withdrawn, snapshot=snapshot)[1].rows for snapshot in snapshots]
+    assert rows == [0, 1, 0]
+    restated = exported(database, asked=StopFilter(revision_state=RevisionState.RESTATED))[0]
+    assert [row["gender"] for row in rows_of(restated)] == ["Female", "Other"]
 
 
 def test_as_of_meets_each_revision_from_its_first_instant(database: Database) -> None:

@@ -115,6 +115,8 @@ def test_partial_file_is_never_found(held: Database, snapshot: Snapshot, tmp_pat
     ready = ReadyExports(tmp_path, cache_mb=100)
     question = asked(snapshot, format)
     read = reading(held, question)
+    # It was there before and had to make room: its manifest has stayed.
+    built(ready, held, question).unlink()
     seen: list[Any] = []
 
     def break_off(chunk: Any) -> ChunkRows:
@@ -128,7 +130,7 @@ def test_partial_file_is_never_found(held: Database, snapshot: Snapshot, tmp_pat
         ready.build(question, break_off)
     assert seen == [None] * 4
     assert ready.find(question) is None
-    assert list((tmp_path / "exports").iterdir()) == []
+    assert [file.name.endswith(".manifest.json") for file in (tmp_path / "exports").iterdir()] == [True]
 
 
 def test_what_a_killed_process_left_is_removed_in_time(held: Database, snapshot: Snapshot, tmp_path: Path) -> None:
@@ -154,6 +156,8 @@ def test_last_used_are_kept(
             file.truncate(700_000)
         os.utime(path, (time.time() - used_s,) * 2)
     assert ready.find(forces[1]) is not None  # which was used longest ago until now
+    assert paths[1].stat().st_mtime > time.time() - 60
+    os.utime(paths[1], (time.time() - 100,) * 2)
     ready.make_room()
     assert [path.exists() for path in paths] == [False, True]
     assert ready.find(forces[0]) is None

@@ -17,6 +17,7 @@ from builders.archives import sample_month, write_archive
 from builders.ingests import TRIGGER, bring_in, bring_one_in, edition, ingest_archives, settings_for
 from builders.standin import make_api_record
 from builders.store_state import breaches_of, count_rows
+from stopsearch.domain.dimensions import Dimension
 from stopsearch.domain.errors import StoreUnavailable, UnknownRevision
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, LetterState, RunStatus
@@ -189,9 +190,17 @@ def test_a_dismissed_record_has_no_say_in_what_is_told_of_the_stops(database: Da
     assert (run.outcome.status, run.outcome.stored, run.outcome.rejected) == (RunStatus.REVISED, 12, 1)
     with database.connect() as connection:
         after = connection.execute("SELECT quality, is_date_only FROM revision WHERE number = 2").fetchone()
+        hours = connection.execute(
+            """
+            SELECT value_code, stops FROM stop_total
+            WHERE dimension_code = %s AND first_revision <= 2 AND (withdrawn_revision IS NULL OR withdrawn_revision > 2)
+            """,
+            [int(Dimension.HOUR)],
+        ).fetchall()
     assert before is not None
     assert before[1]  # the file's force gave dates alone
     assert after == before
+    assert hours == [(0, 12)]  # no hour is known
 
 
 def test_a_reprocessing_sees_all_that_a_revision_says(database: Database) -> None:

@@ -180,6 +180,7 @@ def test_feed_tells_each_revision_once_to_whoever_polls(database: Database, make
     ingest_archives(database, EARLIER, wanted=DURHAM)
     api = make_api(database)
     snapshot = api.get("/v1/snapshots").json()["data"][0]["id"]
+    before = api.get("/v1/revisions").content
     seen: list[tuple[str, str, int]] = []
     first = api.get(f"/v1/changes/revisions?since={snapshot}")
     assert first.headers["cache-control"] == "no-store"
@@ -204,4 +205,6 @@ def test_feed_tells_each_revision_once_to_whoever_polls(database: Database, make
     revert(database, settings_for(), "durham", Month(2020, 2), trigger=TRIGGER)
     ask()
     assert seen[2:] == [("durham", "2020-01", 3), ("durham", "2020-02", 3)]
-    assert api.get(f"{poll}").json()["meta"]["snapshot"]["id"] == snapshot
+    assert api.get(poll).json()["meta"]["snapshot"]["id"] == snapshot
+    assert api.get("/v1/revisions").content == before
+    assert len(api.get("/v1/revisions?live=true").json()["data"]) == 2 * 3

@@ -274,6 +274,7 @@ def test_the_command_says_the_same(api: TestClient, stocked: Database, tmp_path:
     refused = stopsearch.look("rates", "--force", "btp", "--from", "2020-07", "--to", "2020-07", expect=2)
     assert "no residents for btp" in refused.err
     assert "White, Mixed" in stopsearch.look("rates", "--reference", "white", expect=2).err
+    assert "few_stops, gap" in stopsearch.look("rates", "--override", "gaps", expect=2).err
 
 
 def test_the_documents_example_is_real(api: TestClient) -> None:

@@ -143,6 +143,40 @@ def test_an_instant_gives_what_was_served_then(database: Database) -> None:
     assert (nothing.revisions, nothing.stops, nothing.months) == ((), 0, None)
 
 
+def test_what_is_served_still_is_told_as_it_stands_also_where_an_instant_is_asked_first(database: Database) -> None:
+    publish(database, EARLIER, "2020-06")
+    with database.connect(autocommit=True) as connection:
+        connection.execute("DELETE FROM snapshot")  # as after an upgrade: nothing was kept
+        listed = {month: frozenset({"durham"}) for month in (Month(2020, 1), Month(2020, 2))}
+        record_listing(connection, Availability(listed=listed), at=datetime.now(UTC))
+        [(code,)] = connection.execute("SELECT code FROM force WHERE id = 'durham'").fetchall()
+        for month in listed:
+            note_state(connection, code, month, MonthState.EMPTY, at=datetime.now(UTC), is_look=True)
+        asked = snapshot_at(connection, datetime.now(UTC))
+
+    assert asked.doubtful == {("durham", Month(2020, 1))}
+    assert [(str(gap.first), gap.state) for gap in asked.gaps] == [("2020-02", "empty")]
+    assert now_of(database) == asked
+
+
+def test_a_clock_that_was_set_back_hides_nothing_that_was_served(database: Database) -> None:
+    publish(database, EARLIER, "2020-06")
+    with database.connect(autocommit=True) as connection:
+        connection.execute("DELETE FROM snapshot")
+        for statement in (
+            "UPDATE revision SET served_from = served_from + interval '1 hour'",
+            "UPDATE serving SET changed_at = changed_at + interval '1 hour'",
+        ):
+            connection.execute(statement)
+    first = now_of(database)
+
+    assert now_of(database) == first
+    with database.connect(autocommit=True) as connection:
+        assert find_snapshot(connection, first.id) == first
+    publish(database, LATER, "2021-06")
+    assert numbers(now_of(database)) == [("durham", "2020-01", 2)]
+
+
 def test_an_empty_store_has_a_snapshot_too_and_keeps_it(database: Database) -> None:
     empty = now_of(database)
     publish(database, EARLIER, "2020-06")

@@ -232,7 +232,7 @@ def test_texts_do_not_depend_on_what_a_connection_prefers(connection: psycopg.Co
     snapshot, _ = current_snapshot(connection)
     usual = find_stops(connection, snapshot, StopFilter()).stops()
     connection.execute("SET DateStyle = 'German'")
-    connection.execute("SET extra_float_digits = -3")
+    connection.execute("SET extra_float_digits = -12")
     connection.execute("SET TimeZone = 'Asia/Tokyo'")
     assert find_stops(connection, snapshot, StopFilter()).stops() == usual
 

@@ -5,6 +5,8 @@ What is asked for is written as the server reads it, or refused before anything 
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from typing import Any, get_type_hints
 
@@ -105,3 +107,13 @@ def test_methods_tell_what_they_do() -> None:
             method = getattr(client, name)
             assert method.__name__ == name
             assert (inspect.getdoc(method) or "").endswith(".")
+
+
+def test_it_brings_nothing_of_the_server_along_and_frames_only_when_asked() -> None:
+    code = "import sys, stopsearch.client; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    ours = {name for name in loaded if name.startswith("stopsearch.")}
+    assert {name for name in ours if not name.startswith("stopsearch.client")} == set()
+    assert loaded & {"polars", "pandas", "psycopg", "fastapi", "sqlalchemy", "pydantic", "numpy"} == set()

@@ -92,10 +92,52 @@ def test_a_force_of_which_nothing_is_known_is_missing_and_not_zero() -> None:
     assert told.by_state == {MonthState.NOT_LISTED: 4}
 
 
-def test_months_that_nobody_knows_are_not_expected() -> None:
-    assert covered(SOME, StopFilter(first=Month(2030, 1))).expected == 0
-    told = covered(SOME, StopFilter(first=Month(2019, 1), last=Month(2020, 1)))
-    assert (told.first, told.last, told.expected) == (Month(2020, 1), Month(2020, 1), 2)
+def test_a_month_that_is_asked_for_and_not_known_is_missing_and_not_zero() -> None:
+    after = covered(SOME, StopFilter(forces=("durham",), first=Month(2020, 3), last=Month(2020, 6)))
+    assert (after.first, after.last) == (Month(2020, 3), Month(2020, 6))
+    assert (after.expected, after.held, after.missing) == (4, 2, 2)
+    assert after.gaps == (Gap(force="durham", state=MonthState.NOT_LISTED, first=Month(2020, 5), last=Month(2020, 6)),)
+
+    beyond = covered(SOME, StopFilter(first=Month(2020, 8)))
+    assert (beyond.expected, beyond.held, beyond.missing) == (2, 0, 2)
+    before = covered(SOME, StopFilter(last=Month(2019, 12)))
+    assert (before.expected, before.held, before.missing) == (2, 0, 2)
+
+
+def test_what_lies_before_a_list_of_the_publisher_is_out_of_its_window() -> None:
+    listed = snapshot(*SOME.revisions, gaps=SOME.gaps, listed_at=NOW)
+    told = covered(listed, StopFilter(first=Month(2019, 11), last=Month(2020, 1)))
+    assert told.by_state == {MonthState.EMPTY: 1, MonthState.OUT_OF_WINDOW: 4}
+
+
+def test_a_far_end_stands_for_an_open_one() -> None:
+    told = covered(SOME, StopFilter(forces=("durham",), first=Month(2020, 1), last=Month(2999, 12)))
+    assert told.last == Month.of(NOW.date())
+    assert covered(SOME, StopFilter(first=Month(2000, 1), last=Month(2020, 1))).first == Month(2010, 12)
+
+
+def test_a_gap_at_the_edge_is_one_run() -> None:
+    told = covered(
+        snapshot(
+            revision("kent", Month(2020, 1)),
+            gaps=(Gap(force="kent", state=MonthState.NOT_LISTED, first=Month(2020, 2), last=Month(2020, 4)),),
+        ),
+        StopFilter(forces=("kent",), first=Month(2020, 1), last=Month(2020, 6)),
+    )
+    assert told.gaps == (Gap(force="kent", state=MonthState.NOT_LISTED, first=Month(2020, 2), last=Month(2020, 6)),)
+
+
+def test_instants_ask_for_the_local_months_that_they_lie_in() -> None:
+    # Midnight that begins 1 April in London lies on 31 March in UTC.
+    told = covered(
+        SOME,
+        StopFilter(
+            datetime_from=datetime(2020, 2, 10, tzinfo=UTC), datetime_before=datetime(2020, 3, 31, 23, tzinfo=UTC)
+        ),
+    )
+    assert (told.first, told.last, told.expected, told.held) == (Month(2020, 2), Month(2020, 3), 4, 3)
+    later = covered(SOME, StopFilter(datetime_before=datetime(2020, 3, 31, 23, 0, 1, tzinfo=UTC)))
+    assert (later.first, later.last) == (Month(2020, 1), Month(2020, 4))
 
 
 def test_an_empty_store_expects_nothing() -> None:

@@ -63,13 +63,26 @@ def test_times_of_other_zones_are_the_same_instant() -> None:
 
 def test_no_other_word_is_read() -> None:
     """
-    Every single letter counts, the last one too, whose low bits stand for nothing.
+    Every single letter counts, and none may be written as another alphabet has it.
     """
     word = write_cursor(_CURSOR, _QUERY, _KEY)
     for place in range(len(word)):
         for letter in "ABQgw09-_":
             if word[place] != letter:
                 _refused(word[:place] + letter + word[place + 1 :])
+
+
+def test_a_word_has_one_spelling() -> None:
+    seen = set()
+    for number in range(64):
+        cursor = Cursor(snapshot=f"{number:064x}", is_descending=False, last=_CURSOR.last)
+        word = write_cursor(cursor, _QUERY, _KEY)
+        for ours, other in (("-", "+"), ("_", "/")):
+            if ours in word:
+                seen.add(ours)
+                _refused(word.replace(ours, other))
+        _refused(f"{word}====")
+    assert seen == {"-", "_"}
 
 
 @pytest.mark.parametrize("word", ["", "A", "====", "é", "\ud800", "a b", "+/+/", "A" * 150, "A" * 10_000, "\0"])

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from stopsearch.cli.arguments import AsJson, Forces, From, To, read_wanted
-from stopsearch.cli.asked_stops import AsOf, InSnapshot, Where, asked_stops
+from stopsearch.cli.arguments import AsJson, Forces, From, To
+from stopsearch.cli.asked_stops import AsOf, InSnapshot, Where, opened_question
 from stopsearch.cli.figures import coverage_line, meta_of
-from stopsearch.cli.opening import begin, need_something_held, opened
+from stopsearch.cli.opening import begin
 from stopsearch.cli.terminal import Align, note, number, safe, say, say_json, table
 from stopsearch.domain.errors import RequestError
 from stopsearch.domain.grouping import MOST_GROUPS, Group
@@ -46,25 +46,13 @@ def counts(
     """
     settings = begin()
     groups = _read_groups(by)
-    wanted = read_wanted(settings, force, first, last)
-    need_something_held(settings, is_named=snapshot is not None)
-    from stopsearch.flows.asked_snapshot import asked_snapshot
-    from stopsearch.flows.count_stops import count_stops
-    from stopsearch.store.forces import known_forces
+    with opened_question(
+        settings, forces=force, first=first, last=last, where=where, as_of=as_of, snapshot=snapshot
+    ) as (connection, found, asked):
+        from stopsearch.flows.count_stops import count_stops
 
-    with opened(settings) as database, database.connect(autocommit=True) as connection:
-        asked = asked_stops(
-            forces=wanted.forces,
-            first=first,
-            last=last,
-            where=where,
-            as_of=as_of,
-            snapshot=snapshot,
-            known_forces=known_forces(connection),
-        )
-        found = asked_snapshot(connection, as_of=asked.as_of, snapshot=asked.snapshot)
-        counted = count_stops(connection, found, asked.filter, groups)
-    meta = meta_of(found, asked.filter, counted.about())
+        counted = count_stops(connection, found, asked, groups)
+    meta = meta_of(found, asked, counted.about())
     if as_json:
         names = [*counted.by, "stops"]
         say_json({"data": [dict(zip(names, row, strict=True)) for row in counted.rows()], "meta": meta})

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stopsearch.cli.arguments import AsJson, Forces, From, To, read_wanted
-from stopsearch.cli.asked_stops import AsOf, InSnapshot, asked_stops
+from stopsearch.cli.arguments import AsJson, Forces, From, To
+from stopsearch.cli.asked_stops import AsOf, InSnapshot, opened_question
 from stopsearch.cli.figures import coverage_line, meta_of, show_figures
-from stopsearch.cli.opening import begin, need_something_held, opened
+from stopsearch.cli.opening import begin
 from stopsearch.cli.terminal import note, safe, say, say_json
 from stopsearch.domain.measures import Definer, Measure
 
@@ -49,31 +49,21 @@ def rates(
     you quote a figure. With --json, one object: data, with an object a force, and meta.
     """
     settings = begin()
-    wanted = read_wanted(settings, force, first, last)
-    need_something_held(settings, is_named=snapshot is not None)
-    from stopsearch.flows.asked_snapshot import asked_snapshot
-    from stopsearch.flows.rate_stops import AskedRates, rate_stops
-    from stopsearch.flows.rates import as_json as plain
-    from stopsearch.store.forces import known_forces
+    with opened_question(settings, forces=force, first=first, last=last, as_of=as_of, snapshot=snapshot) as (
+        connection,
+        found,
+        asked,
+    ):
+        from stopsearch.flows.rate_stops import AskedRates, rate_stops
+        from stopsearch.flows.rates import as_json as plain
 
-    with opened(settings) as database, database.connect(autocommit=True) as connection:
-        asked = asked_stops(
-            forces=wanted.forces,
-            first=first,
-            last=last,
-            where=None,
-            as_of=as_of,
-            snapshot=snapshot,
-            known_forces=known_forces(connection),
-        )
-        found = asked_snapshot(connection, as_of=asked.as_of, snapshot=asked.snapshot)
         told = rate_stops(
             connection,
             found,
             AskedRates(
-                forces=asked.filter.forces,
-                first=asked.filter.first,
-                last=asked.filter.last,
+                forces=asked.forces,
+                first=asked.first,
+                last=asked.last,
                 definer=ethnicity,
                 measure=measure,
                 reference=reference,

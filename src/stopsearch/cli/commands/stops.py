@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from stopsearch.cli.arguments import AsJson, Forces, From, To, read_wanted
-from stopsearch.cli.asked_stops import AsOf, InSnapshot, Where, asked_stops
+from stopsearch.cli.arguments import AsJson, Forces, From, To
+from stopsearch.cli.asked_stops import AsOf, InSnapshot, Where, opened_question
 from stopsearch.cli.figures import coverage_line, meta_of
-from stopsearch.cli.opening import begin, need_something_held, opened
+from stopsearch.cli.opening import begin
 from stopsearch.cli.terminal import note, safe, say, say_json, table
 
 if TYPE_CHECKING:
@@ -46,24 +46,12 @@ def stops(
     'stopsearch export'.
     """
     settings = begin()
-    wanted = read_wanted(settings, force, first, last)
-    need_something_held(settings, is_named=snapshot is not None)
-    from stopsearch.flows.asked_snapshot import asked_snapshot
-    from stopsearch.flows.find_stops import Pages
-    from stopsearch.store.forces import known_forces
+    with opened_question(
+        settings, forces=force, first=first, last=last, where=where, as_of=as_of, snapshot=snapshot
+    ) as (connection, found, asked):
+        from stopsearch.flows.find_stops import Pages
 
-    with opened(settings) as database, database.connect(autocommit=True) as connection:
-        asked = asked_stops(
-            forces=wanted.forces,
-            first=first,
-            last=last,
-            where=where,
-            as_of=as_of,
-            snapshot=snapshot,
-            known_forces=known_forces(connection),
-        )
-        found = asked_snapshot(connection, as_of=asked.as_of, snapshot=asked.snapshot)
-        pages = Pages(found, asked.filter, limit=min(limit + 1, _PAGE), is_descending=latest)
+        pages = Pages(found, asked, limit=min(limit + 1, _PAGE), is_descending=latest)
         shown: list[Mapping[str, Any]] = []
         is_more = False
         for number, stop in enumerate(_walk(connection, pages)):
@@ -82,7 +70,7 @@ def stops(
         say("No stop is as asked for.")
     if is_more:
         note(f"There are more than these {limit:,}: raise --limit, or take all with 'stopsearch export'.")
-    note(coverage_line(meta_of(found, asked.filter, {})))
+    note(coverage_line(meta_of(found, asked, {})))
     note(f"snapshot {found.id}")
 
 

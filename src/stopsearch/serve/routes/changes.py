@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from stopsearch.domain.errors import BadQuery
 from stopsearch.domain.states import Standing
-from stopsearch.flows.arrivals import arrival_json, list_arrivals
+from stopsearch.flows.arrivals import Arrivals, arrival_json, list_arrivals
 from stopsearch.flows.changes import changed_stops, changes_between
 from stopsearch.serve.answers import (
     SOFTWARE_VERSION,
@@ -133,12 +133,11 @@ async def get_feed(request: Request) -> Response:
     """
     asked = read_query(request, _OF_FEED, known_forces=request.app.state.reading.forces)
     since = await asked_since(request, asked)
-    current = (await request.app.state.reading.current())[0]
     base = base_url(request)
 
-    def make(connection: Connection, asked: Asked) -> Made:
+    def find(connection: Connection) -> Arrivals:
         place = place_asked(request, asked, None)
-        found = list_arrivals(
+        return list_arrivals(
             connection,
             None,
             asked.filter,
@@ -149,17 +148,20 @@ async def get_feed(request: Request) -> Response:
             after=read_arrival(place) if place else None,
             limit=asked.get("limit", _REVISIONS),
         )
-        last = found.entries[-1].served_from if found.entries else _instant_of(since)
-        return Made(
-            data=[arrival_json(entry, is_served=entry.is_current) for entry in found.entries],
-            next=next_page(request, asked, None, *arrival_parts(found.next)) if found.next else None,
-            extra={
-                "snapshot": {"id": current.id, "served_from": current.served_from.isoformat()},
-                "poll": _poll(base, asked, last),
-            },
-        )
 
-    return await answer_now(request, asked, make)
+    found: Arrivals = await request.app.state.reading.run(find)
+    # Looked at after the feed, so that it serves every revision that the feed tells, and none is never fetched.
+    current: Snapshot = (await request.app.state.reading.current())[0]
+    last = found.entries[-1].served_from if found.entries else _instant_of(since)
+    made = Made(
+        data=[arrival_json(entry, is_served=entry.is_current) for entry in found.entries],
+        next=next_page(request, asked, None, *arrival_parts(found.next)) if found.next else None,
+        extra={
+            "snapshot": {"id": current.id, "served_from": current.served_from.isoformat()},
+            "poll": _poll(base, asked, last),
+        },
+    )
+    return await answer_now(request, asked, lambda _connection, _asked: made)
 
 
 def _instant_of(since: Snapshot | datetime | None) -> datetime | None:

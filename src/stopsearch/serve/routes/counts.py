@@ -27,7 +27,7 @@ _BY = choice(
     "by",
     [group.value for group in Group],
     f"What to group by: up to {MOST_GROUPS}, in the order that rows are sorted by. Without it there is one row, the "
-    "total. hour and weekday are local (Europe/London); the hour is null where a force-month gives dates without "
+    "total, or none where nothing is held. hour and weekday are local (Europe/London); the hour is null where a force-month gives dates without "
     "times. quarter and year are those of the published month.",
     is_repeatable=True,
     example=["force", "month", "self_defined_ethnic_group"],
@@ -62,7 +62,8 @@ async def get_counts(request: Request) -> Response:
     given, or "not stated" of a broad ethnic group) last.
 
     A combination without a stop is not listed. In a force-month that is held it is zero. **In one that is missing it
-    is unknown:** `meta.coverage.gaps` names every missing force-month of the question, and none of them is zero.
+    is unknown:** `meta.coverage.gaps` names every missing force-month of the question, and none of them is zero. Where
+    nothing of the question is held there is no row at all, without groups too.
 
     `meta.counted_from` says what was added up: `revisions`, the rollups `stop_total` and `stop_count`, or `rows`. All
     give the same numbers. Where ethnicities are compared, `meta.unknown_ethnicity` gives the share of the counted

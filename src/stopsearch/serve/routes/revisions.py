@@ -171,7 +171,8 @@ async def get_revisions(request: Request) -> Response:
 
     A revision is one edition of a force-month, numbered by arrival. `is_served` marks the one that the snapshot serves;
     when it stopped being served is no part of that snapshot. A historic edition is listed once a later revision of its
-    force-month is served. `live=true` lists all that there are, with nothing held back.
+    force-month is served. Where a set of revisions is served again, by a revert say, its snapshot is current again, and
+    tells what had arrived the first time. `live=true` lists all that there are, with nothing held back.
     """
     asked = read_query(request, _OF_LIST, known_forces=request.app.state.reading.forces)
     since = await asked_since(request, asked)
