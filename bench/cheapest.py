@@ -13,13 +13,13 @@ from typing import Any
 
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
-from stopsearch.serve.slow_clients import uvicorn_options
 
 from bench.databases import database_at
 from bench.pages import Place, read_places
 from bench.settings import server_settings
 from stopsearch.domain.filters import StopFilter
 from stopsearch.flows.find_stops import Pages
+from stopsearch.serve.slow_clients import uvicorn_options
 from stopsearch.store.snapshots import current_snapshot
 
 PAGE_STOPS = 100

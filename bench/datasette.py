@@ -50,7 +50,7 @@ def write_sqlite(conninfo: str, path: Path) -> Path:
                 names = [column.name for column in cursor.description or ()]
                 target.execute(f"CREATE TABLE stop ({', '.join(names)}, PRIMARY KEY (id))")
             target.executemany(f"INSERT INTO stop VALUES ({', '.join('?' * len(rows[0]))})", rows)
-    target.execute("CREATE INDEX stop_datetime_id ON stop (datetime, id)")
+    target.execute("CREATE INDEX stop_datetime_id ON stop (datetime DESC, id)")
     target.execute("ANALYZE")
     target.commit()
     target.close()

@@ -62,7 +62,7 @@ def ask(url: str, paths: Sequence[str], folder: Path, *, connections: int, secon
     done = subprocess.run(
         [
             *("taskset", "-c", str(LOAD_CORE), wrk, "--threads", "1", "--connections", str(connections)),
-            *("--duration", f"{seconds}s", "--latency", "--script", str(script), url),
+            *("--duration", f"{seconds}s", "--timeout", "30s", "--latency", "--script", str(script), url),
         ],
         capture_output=True,
         text=True,
@@ -95,7 +95,11 @@ def server(command: Sequence[str], url: str, **environment: str) -> Iterator[int
         yield process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:  # datasette waits for its threads, which wait for connections
+            process.kill()
+            process.wait()
 
 
 def peak_rss_mb(pid: int) -> float:

@@ -35,6 +35,15 @@ _CONNECTIONS = 8
 _PLACES = 400
 _DEEP = 1_900_000
 _RIVALS = ("ours", "cheapest", "datasette")
+
+_NEAR = """
+    SELECT datetime, id FROM stop WHERE withdrawn_revision IS NULL
+    ORDER BY datetime DESC, id DESC OFFSET %s LIMIT 4000
+"""
+_ANYWHERE = """
+    SELECT datetime, id FROM stop WHERE withdrawn_revision IS NULL AND %s::integer IS NULL
+    ORDER BY decode(md5(id::text), 'hex') LIMIT 4000
+"""
 _SEED = 20261124
 
 
@@ -49,21 +58,15 @@ class Place:
     ending: str
 
 
-def find_places(conninfo: str, url: str, *, depth: int) -> list[Place]:
+def find_places(conninfo: str, url: str, *, depth: int | None) -> list[Place]:
     """
-    Find some places near a depth, and what the server answers for each behind its rows.
+    Find some places near a depth, or anywhere (None), and what the server answers for each behind its rows.
     """
     with database_at(conninfo).connect(autocommit=True) as connection:
         key, snapshot = cursor_key(connection), current_snapshot(connection)[0]
-        rows = connection.execute(
-            """
-            SELECT datetime, id FROM stop WHERE withdrawn_revision IS NULL
-            ORDER BY datetime DESC, id DESC OFFSET %s LIMIT 4000
-            """,
-            [depth],
-        ).fetchall()
+        rows = connection.execute(_ANYWHERE if depth is None else _NEAR, [depth]).fetchall()
     places = []
-    for at, stop_id in random.Random(_SEED + depth).sample(rows, min(_PLACES, len(rows))):
+    for at, stop_id in random.Random(_SEED + (depth or 0)).sample(rows, min(_PLACES, len(rows))):
         position = Position(at=at, id=stop_id)
         cursor = Cursor(snapshot=snapshot.id, is_descending=True, last=position)
         path = f"{QUERY}&cursor={write_cursor(cursor, _CANONICAL, key)}"
@@ -112,16 +115,20 @@ def read_places(path: Path) -> list[Place]:
     ]
 
 
+_WHERE = {"first": "at page 1", "deep": "at row 1,900,000", "anywhere": "anywhere"}
+
+
 def run(conninfo: str, work: Path, sizes: Sizes) -> Part:
     """
     Run the rivals in turns, each as one process on one core.
     """
-    depths = {"first": 0, "deep": min(_DEEP, max(sizes.stocked_rows - 10_000, 0))}
+    depths = {"first": 0, "deep": min(_DEEP, max(sizes.stocked_rows - 10_000, 0)), "anywhere": None}
     file = datasette.write_sqlite(conninfo, work / "stops.db")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     ours = [sys.executable, "-m", "stopsearch", "serve", "--port", str(port)]
-    environment = server_environment(conninfo, work / "served")
+    # No answer is kept: every page is found and written anew.
+    environment = server_environment(conninfo, work / "served", page_cache_mb="0")
     with server(ours, f"{url}/health/live", **environment):
         places = {name: find_places(conninfo, url, depth=depth) for name, depth in depths.items()}
     listed = write_places([each for found in places.values() for each in found], work / "places.json")
@@ -157,7 +164,8 @@ def run(conninfo: str, work: Path, sizes: Sizes) -> Part:
 
 
 def _numbers(places: dict[str, list[Place]], depth: str) -> range:
-    start = 0 if depth == "first" else len(places["first"])
+    names = list(places)
+    start = sum(len(places[name]) for name in names[: names.index(depth)])
     return range(start, start + len(places[depth]))
 
 
@@ -183,7 +191,8 @@ def _part(rounds: list[dict[str, dict[str, Any]]], names: list[str], sizes: Size
         return [found[one]["requests_per_s"] / found[other]["requests_per_s"] for found in rounds]
 
     first, deep = ratios("ours first", "cheapest first"), ratios("ours deep", "cheapest deep")
-    depths, over_datasette = ratios("ours deep", "ours first"), ratios("ours first", "datasette first")
+    depths = ratios("ours deep", "ours first")
+    over_datasette = {depth: ratios(f"ours {depth}", f"datasette {depth}") for depth in ("first", "deep", "anywhere")}
     return Part(
         name="pages",
         title=f"A page of 100 stops of {sizes.stocked_rows:,}: one process, {_CONNECTIONS} connections, "
@@ -205,10 +214,12 @@ def _part(rounds: list[dict[str, dict[str, Any]]], names: list[str], sizes: Size
             Figure("page 1 over the cheapest handler", median(first), at_least=0.70),
             Figure("row 1,900,000 over the cheapest handler", median(deep), at_least=0.70),
             Figure("row 1,900,000 over page 1", median(depths), at_least=0.75),
-            Figure("page 1 over datasette", median(over_datasette), at_least=6),
+            Figure("a page anywhere over datasette", median(over_datasette["anywhere"]), at_least=6),
         ],
         notes=[
             f"Over the cheapest handler: {spread(first)} at page 1, {spread(deep)} at row 1,900,000. "
-            f"Row 1,900,000 over page 1: {spread(depths)}. Over datasette: {spread(over_datasette)}."
+            f"Row 1,900,000 over page 1: {spread(depths)}. Over datasette: "
+            + ", ".join(f"{spread(found)} {_WHERE[depth]}" for depth, found in over_datasette.items())
+            + "."
         ],
     )

@@ -108,7 +108,7 @@ def _shares(each: FindRate) -> list[str]:
         number(each.found),
         _decimal(each.find_rate.value if each.find_rate else None),
         _interval(each.find_rate),
-        _decimal(each.linked_rate.value if each.linked_rate else None),
+        _decimal(each.linked_share.value if each.linked_share else None),
     ]
 
 

@@ -24,6 +24,8 @@ _WHOLE = (
     "standing",
     "outcome",
     "state",
+    "local time",
+    "id",
 )  # columns whose cells are names: broken in two, nobody can copy them
 
 Align = Literal["left", "right"]
@@ -86,7 +88,9 @@ def table(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -
         columns: The heading of each, and how its cells are aligned.
         rows: Cells as Rich markup.
     """
-    if sys.stdout.isatty():
+    # A table with more columns than a terminal has room for is told as elsewhere: the terminal breaks its lines, and
+    # nothing of it is cut off.
+    if sys.stdout.isatty() and _least_width(columns, rows) <= output().width:
         ruled = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for heading, align in columns:
             ruled.add_column(heading, justify=align, overflow="fold", no_wrap=align == "right" or heading in _WHOLE)
@@ -102,6 +106,18 @@ def table(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -
             for cell, width, (_, align) in zip(row, widths, columns, strict=True)
         ]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _least_width(columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]]) -> int:
+    """
+    Give how wide a ruled table must be for its numbers, its names and the words of its texts to stand whole.
+    """
+    width = 2 * (len(columns) - 1)
+    for index, (heading, align) in enumerate(columns):
+        cells = [heading, *(Text.from_markup(row[index]).plain for row in rows)]
+        is_whole = align == "right" or heading in _WHOLE
+        width += max(len(part) for cell in cells for part in ([cell] if is_whole else cell.split() or [""]))
+    return width
 
 
 def program() -> str:

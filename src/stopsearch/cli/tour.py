@@ -17,6 +17,7 @@ from stopsearch.flows.status import Status
 
 _NEXT = (
     ("coverage", "this matrix"),
+    ("serve", "all of it over HTTP, with a page at /docs"),
     ("export --output stops.csv", "every stop, in one file"),
     ("revisions diff durham 2020-01", "what was restated"),
     ("db shell", "SQL; try TABLE stop_in_words"),

@@ -168,7 +168,7 @@ _READ: dict[Kind | None, Callable[[str | None], Any]] = {
     Kind.INSTANT: lambda text: datetime.fromisoformat(text) if text is not None else None,
     Kind.DATE: lambda text: date.fromisoformat(text) if text is not None else None,
 }
-_INTERVALS = ("ratio", "find_rate", "linked_rate")
+_INTERVALS = ("ratio", "find_rate", "linked_share")
 _RATES = ("rate", "rate_per_year", "ratio_if_unknowns_reference", "ratio_if_unknowns_group", *_INTERVALS)
 _WHOLE = ("stops", "hour", "year", "revision", "received", "stored", "rejected", "added", "withdrawn", "residents")
 _KINDS: dict[str, Kind] = {

@@ -12,9 +12,7 @@ from stopsearch.domain.errors import BadQuery
 from stopsearch.store.snapshots import Snapshot, current_snapshot, find_snapshot, snapshot_at
 
 
-def asked_snapshot(
-    connection: Connection, *, as_of: datetime | None = None, snapshot: str | None = None
-) -> Snapshot:
+def asked_snapshot(connection: Connection, *, as_of: datetime | None = None, snapshot: str | None = None) -> Snapshot:
     """
     Give the snapshot that is asked for, and keep it, so that it can be asked for again by its id.
 

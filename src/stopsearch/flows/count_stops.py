@@ -49,7 +49,7 @@ class Total:
 class Counts:
     """
     Stops by groups. Combinations without a stop are left out; without groups there is one row, the total.
-    Where nothing of what is asked for is held there is no row: the total is not known, which is another thing than zero.
+    Where nothing of what is asked for is held there is no row: the total is unknown then, and not zero.
 
     Rows are in the order of the groups' values, group by group: forces by id, time forward, labels as `/v1/vocabulary`
     lists them, the unknown (None) last. A row is held as places: `places[n][row]` is where the row's value of group n

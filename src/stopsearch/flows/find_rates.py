@@ -67,7 +67,7 @@ class FindRate:
     find_rate: Interval | None  # found, of those with an outcome
     linked_given: int
     linked: int
-    linked_rate: Interval | None  # linked, of those that say
+    linked_share: Interval | None  # linked, of those that say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,5 +134,5 @@ def _find_rate(group: str | None, counts: FindCounts, *, is_refused: bool) -> Fi
         find_rate=None if is_refused or not counts.with_outcome else share(counts.found, counts.with_outcome),
         linked_given=counts.linked_given,
         linked=counts.linked,
-        linked_rate=None if is_refused or not counts.linked_given else share(counts.linked, counts.linked_given),
+        linked_share=None if is_refused or not counts.linked_given else share(counts.linked, counts.linked_given),
     )

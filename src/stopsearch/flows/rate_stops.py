@@ -160,7 +160,8 @@ def rate_stops(connection: Connection, snapshot: Snapshot, asked: AskedRates) ->
         caveats=_caveats(asked),
     )
     if len(found.refused) == len(figures):
-        raise _all_refused(figures)
+        named = asked.first is not None and asked.last is not None
+        raise _all_refused(figures, months="" if named else f"Of {first} to {last}, as not both ends were named: ")
     return found
 
 
@@ -233,7 +234,7 @@ def _caveats(asked: AskedRates) -> tuple[str, ...]:
     return (*RATE_CAVEATS, MIXED_CAVEAT) if asked.definer is Definer.OFFICER else RATE_CAVEATS
 
 
-def _all_refused(figures: tuple[ForceRates, ...] | tuple[ForceFinds, ...]) -> RateRefused:
+def _all_refused(figures: tuple[ForceRates, ...] | tuple[ForceFinds, ...], *, months: str) -> RateRefused:
     reasons = [(each.force, " ".join(refusal.detail for refusal in each.refusals)) for each in figures]
     told = " ".join(reason for _, reason in reasons[:_NAMED_FORCES])
     more = f" {len(reasons) - _NAMED_FORCES} more forces are refused too." if len(reasons) > _NAMED_FORCES else ""
@@ -246,7 +247,7 @@ def _all_refused(figures: tuple[ForceRates, ...] | tuple[ForceFinds, ...]) -> Ra
     }
     names = ",".join(sorted(filter(None, lifting)))
     return RateRefused(
-        f"{told}{more}",
+        f"{months}{told}{more}",
         remedy=f"Ask for other months, or for these all the same with the override {names}."
         if names
         else "No override lifts this. Ask for another force or other months.",

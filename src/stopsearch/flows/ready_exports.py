@@ -34,6 +34,8 @@ _SPARED_S = 60.0
 # A partial file that nobody has written to for so long is what a killed process left.
 _ABANDONED_S = 3600.0
 _MOST_MANIFESTS = 2000
+# However small they are: each is looked at by whoever makes room or lists them.
+_MOST_FILES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,7 @@ class ReadyExports:
         self._make_folder()
         with self._whole_file(_manifest_of(self._place(asked))) as file:
             file.write(encode_manifest(manifest))
+        self._drop_manifests()
         return manifest
 
     def list_ready(self) -> list[ReadyExport]:
@@ -126,23 +129,33 @@ class ReadyExports:
         now = time.time()
         files = sorted(self._files(), key=lambda each: each[2])
         taken = sum(size for _, size, _ in files)
+        left = len(files)
         for path, size, used_at in files:
-            if taken <= self._most_bytes:
+            if taken <= self._most_bytes and left <= _MOST_FILES:
                 break
             if now - used_at >= _SPARED_S:
                 path.unlink(missing_ok=True)
                 taken -= size
+                left -= 1
         for path in self._folder.glob(f"*{_PARTIAL_SUFFIX}"):
             with suppress(OSError):
                 if now - path.stat().st_mtime >= _ABANDONED_S:
                     path.unlink()
+        self._drop_manifests()
+
+    def _drop_manifests(self) -> None:
+        """
+        Remove the oldest manifests of files that are not there: an export that was streamed leaves one, too.
+        """
         manifests = sorted(self._folder.glob(f"*{MANIFEST_SUFFIX}"), key=_mtime)
         for path in manifests[:-_MOST_MANIFESTS]:
             if not path.with_name(path.name.removesuffix(MANIFEST_SUFFIX)).exists():
                 path.unlink(missing_ok=True)
 
     def _place(self, asked: AskedExport) -> Path:
-        known_by = [asked.snapshot.id, asked.format, asked.query, asked.columns, software_of(asked.format)]
+        # What is told beside the rows is kept with the snapshot: another database may have kept it at another instant.
+        served_from = asked.snapshot.served_from.isoformat()
+        known_by = [asked.snapshot.id, served_from, asked.format, asked.query, asked.columns, software_of(asked.format)]
         digest = hashlib.sha256(json.dumps(known_by).encode()).hexdigest()
         stem, _, ending = asked.file_name.rpartition(".")
         return self._folder / f"{stem}-{digest[:32]}.{ending}"

@@ -31,8 +31,8 @@ def snapshot_coverage(snapshot: Snapshot, asked: StopFilter) -> Coverage:
     """
     Give the matrix of what a snapshot holds, by force and month, with no gap. Pure: it is the same for ever.
 
-    Months are those between the first and the last that the snapshot knows of; forces are those asked for, or all
-    that it knows. What was not held is told as it was when the snapshot was first kept.
+    Months and forces are those asked for; where they are not named, those that the snapshot knows of. What was not held
+    is told as it was when the snapshot was first kept.
     """
     asked_for = covered(snapshot, asked)
     if asked_for.first is None or asked_for.last is None:

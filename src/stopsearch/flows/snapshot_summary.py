@@ -13,7 +13,8 @@ from stopsearch.store.snapshots import KeptSnapshot, Snapshot
 ID_IS = (
     "The SHA-256, in hexadecimal, of ASCII text: the line 'stopsearch snapshot 1', then one line a served revision, "
     "'<force> <YYYY-MM> <content digest in hexadecimal> <rules version>', sorted as bytes; each line ends in a line "
-    "feed. The same content under the same rules has the same id on any machine."
+    "feed. A revision that names records as dismissed has a space and their digest at the end of its line. The same "
+    "content under the same rules has the same id on any machine."
 )
 
 
@@ -55,6 +56,7 @@ def snapshot_summary(snapshot: Snapshot, *, with_revisions: bool = False) -> dic
                 "content_digest": revision.content_digest.hex(),
                 "rules_version": revision.rules_version,
                 "stored": revision.stored,
+                **({"dismissed": revision.dismissed} if revision.dismissed else {}),
             }
             for revision in snapshot.revisions
         ]

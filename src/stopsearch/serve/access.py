@@ -54,7 +54,9 @@ def require_token(request: Request) -> None:
             "Starting and watching ingestions over HTTP is off on this server.",
             remedy="Its operator turns it on by setting STOPSEARCH_API_TOKEN.",
         )
-    scheme, _, brought = request.headers.get("Authorization", "").partition(" ")
+    given = request.headers.getlist("Authorization")
+    # Of two, somebody in between may have looked at the other one.
+    scheme, _, brought = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not brought:
         raise TokenRefused("This needs the server's token.", remedy="Send it as 'Authorization: Bearer TOKEN'.")
     # A header comes as Latin-1; written back, it is the bytes that the client sent.

@@ -37,6 +37,8 @@ _MOST_BYTES = 4 * 1024 * 1024
 _PREFIX = b"stopsearch:answer:1:"
 _HEAD = b"stopsearch-answer-1\n"
 _MAC_BYTES = 32
+# What keeping an answer takes beside its content, in this process.
+_KEEPING_BYTES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,14 +165,14 @@ class AnswerCache:
 
     def _keep_here(self, key: str, answer: Answer) -> None:
         # One answer that fills the cache would push out many that are asked for more often.
-        if len(answer.content) > self._most_bytes // 4:
+        if _kept_bytes(answer) > self._most_bytes // 4:
             return
         replaced = self._kept.pop(key, None)
-        self._kept_bytes += len(answer.content) - (len(replaced.content) if replaced else 0)
+        self._kept_bytes += _kept_bytes(answer) - (_kept_bytes(replaced) if replaced else 0)
         self._kept[key] = answer
         while self._kept_bytes > self._most_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= len(oldest.content)
+            self._kept_bytes -= _kept_bytes(oldest)
 
     def _sealed(self, key: str, answer: Answer) -> bytes:
         media_type = answer.media_type.encode("ascii")
@@ -191,6 +193,10 @@ class AnswerCache:
 
     def _mac(self, key: str, body: bytes) -> bytes:
         return hmac.digest(self._secret, key.encode() + body, "sha256")
+
+
+def _kept_bytes(answer: Answer) -> int:
+    return len(answer.content) + _KEEPING_BYTES
 
 
 class _Shared:

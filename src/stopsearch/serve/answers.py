@@ -22,7 +22,7 @@ from stopsearch.domain.licence import LICENCE
 from stopsearch.flows.covered import covered
 from stopsearch.serve.answer_cache import Answer, answer_key
 from stopsearch.serve.conditional import cache_control, conditional_headers, etag_of, not_modified, not_modified_answer
-from stopsearch.serve.parameters import Asked, Parameter, read_query
+from stopsearch.serve.parameters import Asked, Parameter
 from stopsearch.store.snapshots import Snapshot
 
 JSON = "application/json"
@@ -69,7 +69,7 @@ async def answer_of_snapshot(
         is_costly: Whether the answer is kept by snapshot, for whoever asks the same.
     """
     reading = request.app.state.reading
-    asked = read_query(request, allowed, known_forces=reading.forces)
+    asked = await reading.read_query(request, allowed)
     snapshot = await reading.snapshot(asked)
     base = base_url(request)
     etag = etag_of(snapshot.id, canonical_and_cursor(asked), asked.path, base, SOFTWARE_VERSION)

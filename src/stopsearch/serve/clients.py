@@ -17,6 +17,8 @@ from starlette.types import Scope
 MOST_CLIENTS = 65_536
 # How far a chain of proxies is followed.
 _MOST_HOPS = 32
+# No address is longer, with its port, zone and blanks.
+_LONGEST_HOP = 100
 _NOBODY = "unknown"
 
 
@@ -56,7 +58,7 @@ class ClientNames:
         hops = given.decode("latin-1").rsplit(",", _MOST_HOPS)[-_MOST_HOPS:] if given else []
         last = peer
         for hop in reversed(hops):
-            address = self._read(hop.strip())
+            address = self._read(hop.strip()) if len(hop) <= _LONGEST_HOP else None  # what is read is kept
             if address is None:
                 break
             last = address

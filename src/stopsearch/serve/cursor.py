@@ -15,6 +15,7 @@ import hmac
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from stopsearch.domain.errors import BadCursor
@@ -88,6 +89,7 @@ def read_cursor(word: str, query: str, key: bytes, *, is_descending: bool) -> Cu
     )
 
 
+@lru_cache(1024)
 def _digest(query: str) -> bytes:
     return hashlib.sha256(query.encode()).digest()[:16]
 

@@ -20,12 +20,14 @@ from stopsearch.serve.values import shown
 LABEL_NAMES: tuple[str, ...] = (*VOCABULARY, *GROUPED_FIELDS)
 
 
-def unknown_forces(asked: Iterable[str], known: Collection[str]) -> list[tuple[str, str, str]]:
+def unknown_forces(asked: Iterable[str], known: Collection[str], *, most: int) -> list[tuple[str, str, str]]:
     """
-    Name each force that nobody knows, with those that are close.
+    Name each force that nobody knows, with those that are close; of many, so many.
     """
-    faults = []
+    faults: list[tuple[str, str, str]] = []
     for force in asked:
+        if len(faults) >= most:
+            break
         if force not in FORCE_NAMES and force not in known:
             near = difflib.get_close_matches(force, dict.fromkeys((*FORCE_NAMES, *known)), n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "/v1/forces lists them"

@@ -37,7 +37,7 @@ def edge_around(app: ASGIApp, settings: Settings) -> ASGIApp:
             allowance=Allowance(per_s=settings.client_requests_per_s, burst=settings.client_burst),
             names=ClientNames(settings.trusted_proxies),
         )
-    app = TargetLimit(app)
+    app = OneHost(TargetLimit(app))
     if settings.cors_origins:
         app = CORSMiddleware(
             app,
@@ -69,6 +69,29 @@ async def refuse(
     short = {**scope, "path": scope["path"][:200]}
     answer = problem(Request(short), kind=kind, status=status, detail=detail, remedy=remedy, headers=headers)
     await answer(scope, receive, send)
+
+
+class OneHost:
+    """
+    Refuses requests that name more than one host: somebody in between may have gone by another one than the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and [name for name, _ in scope["headers"]].count(b"host") > 1:
+            await refuse(
+                scope,
+                receive,
+                send,
+                kind="bad_request",
+                status=400,
+                detail="The request names more than one host.",
+                remedy="Send one Host header.",
+            )
+            return
+        await self._app(scope, receive, send)
 
 
 class TargetLimit:

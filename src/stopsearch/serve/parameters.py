@@ -37,6 +37,8 @@ from stopsearch.serve.values import (
 )
 
 _MAX_FIELDS = 200
+# Faults that are told; no more are looked for, as finding what may have been meant takes time.
+_MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class Parameter:
     read: Read
     schema: dict[str, Any]
     description: str
-    example: Any = None
+    example: Any = None  # /docs fills it in, so all of one route together ask for something that the sample holds
     is_repeatable: bool = False
     splits_commas: bool = False
     is_canonical: bool = True  # whether it tells which data is meant, and so is part of what an answer is known by
@@ -107,10 +109,10 @@ FROM = Parameter(
     read=Month.parse,
     schema=_MONTH_SCHEMA,
     description="First month, YYYY-MM, included.",
-    example="2020-02",
+    example="2020-01",
 )
 TO = Parameter(
-    name="to", read=Month.parse, schema=_MONTH_SCHEMA, description="Last month, YYYY-MM, included.", example="2020-02"
+    name="to", read=Month.parse, schema=_MONTH_SCHEMA, description="Last month, YYYY-MM, included.", example="2020-01"
 )
 MONTHS: tuple[Parameter, ...] = (FORCE, FROM, TO)
 
@@ -127,7 +129,7 @@ MOMENT: tuple[Parameter, ...] = (
         read=read_snapshot_id,
         schema={"type": "string", "pattern": "^[0-9a-f]{12,64}$"},
         description="Answer from this snapshot: its id, or the first 12 digits of it at least. The same id gives the "
-        "same bytes for ever.",
+        "same rows and figures for ever, and from the same version of the server the same bytes.",
         is_canonical=False,
     ),
 )
@@ -179,22 +181,20 @@ FILTERS: tuple[Parameter, ...] = (
         name="bbox",
         read=read_box,
         schema={"type": "string"},
-        description="Box in degrees: west,south,east,north, edges included. Places are snapped, so approximate.",
-        example="-1.2,52.5,-1.0,52.7",
+        description="Box in degrees: west,south,east,north, edges included, as -1.2,52.5,-1.0,52.7. Places are "
+        "snapped, so approximate.",
     ),
     Parameter(
         name="near",
         read=read_point,
         schema={"type": "string"},
-        description="Point: latitude,longitude. Needs radius_m.",
-        example="52.6369,-1.1398",
+        description="Point: latitude,longitude, as 52.6369,-1.1398. Needs radius_m.",
     ),
     Parameter(
         name="radius_m",
         read=read_radius,
         schema={"type": "number", "exclusiveMinimum": 0, "maximum": 100000},
         description="Metres around near, on a sphere.",
-        example=500,
     ),
     Parameter(
         name="date_only",
@@ -310,6 +310,8 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
     found: dict[str, list[Any]] = {}
     spelt: dict[str, list[str]] = {}
     for name, value in _pairs(request):
+        if len(faults) >= _MOST_FAULTS:
+            break
         parameter = by_name.get(name)
         if parameter is None:
             near = difflib.get_close_matches(name, by_name, n=2, cutoff=0.5)
@@ -317,6 +319,8 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
             faults.append((shown(name), shown(value), f"no such parameter: {hint}"))
             continue
         for part in value.split(",") if parameter.splits_commas else [value]:
+            if len(faults) >= _MOST_FAULTS:
+                break
             try:
                 read = parameter.read(part)
             except (RequestError, ValueError) as error:
@@ -326,7 +330,7 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
             spelt.setdefault(name, []).append(part)
         if not parameter.is_repeatable and len(found.get(name, ())) > 1:
             faults.append((name, shown(value), "it may be given once only"))
-    faults += unknown_forces(found.get("force", ()), known_forces)
+    faults += unknown_forces(found.get("force", ()), known_forces, most=_MOST_FAULTS)
     values: dict[str, Any] = {
         name: tuple(dict.fromkeys(got)) if by_name[name].is_repeatable else got[0] for name, got in found.items()
     }
@@ -336,7 +340,7 @@ def read_query(request: Request, allowed: Iterable[Parameter], *, known_forces: 
         raise BadQuery(
             "; ".join(f"{name} '{value}': {reason}" for name, value, reason in faults[:5]),
             remedy="The parameters of every route are described at /docs and in /openapi.json.",
-            faults=tuple(faults[:20]),
+            faults=tuple(faults[:_MOST_FAULTS]),
         )
     canonical = urlencode(
         [

@@ -4,6 +4,7 @@ The one place where errors become answers: problem details as RFC 9457 has them,
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -21,6 +22,10 @@ from stopsearch.telemetry.faults import describe_fault, format_frames
 MEDIA_TYPE = "application/problem+json"
 
 _log = structlog.get_logger()
+
+# What a terminal, a log or a page acts on in place of showing it: controls, changes of direction, lone surrogates.
+_ACTED_ON = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_MOST_TOLD = 1000
 
 # Everything else that was asked for and can't be meant is a 422.
 STATUS: dict[str, int] = {
@@ -129,19 +134,27 @@ def problem(
         "type": f"/problems/{kind}",
         "title": _TITLES_OF_KIND.get(kind) or _TITLES.get(status, "Trouble"),
         "status": status,
-        "detail": detail,
+        "detail": _told(detail),
     }
     if remedy:
-        body["remedy"] = remedy
-    body["instance"] = request.url.path
+        body["remedy"] = _told(remedy)
+    body["instance"] = _told(request.url.path)
     if errors:
-        body["errors"] = errors
+        body["errors"] = [{name: _told(text) for name, text in error.items()} for error in errors]
     return Response(
         msgspec.json.encode(body),
         status_code=status,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def _told(text: str) -> str:
+    """
+    Give a text as it may be told, for it may repeat what anybody sent: in characters that are only shown, and not long.
+    """
+    clean = _ACTED_ON.sub("\N{REPLACEMENT CHARACTER}", text[: _MOST_TOLD + 1])
+    return clean if len(text) <= _MOST_TOLD else f"{clean[:_MOST_TOLD]}…"
 
 
 def status_of(error: StopSearchError, request: Request) -> int:
@@ -159,13 +172,16 @@ def handle_errors(app: FastAPI) -> None:
     """
     Make every error that leaves a route of this app a problem.
     """
-    app.add_exception_handler(StopSearchError, _ours)
+    app.add_exception_handler(StopSearchError, answer_error)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(RequestValidationError, _of_body)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, answer_fault)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
+    """
+    Give an error that was raised on purpose as a problem.
+    """
     assert isinstance(error, StopSearchError)  # registered for nothing else
     status = status_of(error, request)
     headers: dict[str, str] = dict(getattr(error, "headers", None) or {})
@@ -174,7 +190,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if status == 503:
         headers.setdefault("Retry-After", str(getattr(error, "retry_after_s", None) or 5))
     if status >= 500:
-        _log.warning(Event.REQUEST_FAILED, path=request.url.path, kind=error.kind, status=status)
+        _log.warning(Event.REQUEST_FAILED, path=_told(request.url.path), kind=error.kind, status=status)
     faults = [
         {"parameter": name, "value": value, "reason": reason} for name, value, reason in getattr(error, "faults", ())
     ]
@@ -196,21 +212,26 @@ async def _of_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # registered for nothing else
     kinds = {404: "not_found", 405: "method_not_allowed"}
     remedies = {404: "/docs and /openapi.json list every address.", 405: "The Allow header names those that are."}
+    details = {404: f"Nothing is at {request.url.path}.", 405: f"{request.method} is not answered here."}
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # HEAD is answered around the routes
     return problem(
         request,
         kind=kinds.get(error.status_code, f"http_{error.status_code}"),
         status=error.status_code,
-        detail=str(error.detail),
+        detail=details.get(error.status_code, str(error.detail)),
         remedy=remedies.get(error.status_code, ""),
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
 
 
 async def _of_body(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # registered for nothing else
+    is_of_body = any(fault["loc"][0] == "body" for fault in error.errors())
     faults = [
         {
-            "parameter": ".".join(str(part) for part in fault["loc"]),
+            "parameter": ".".join(str(part) for part in fault["loc"][0 if fault["loc"][0] == "body" else 1 :]),
             # What was sent is not repeated: it may be a secret in the wrong place.
             "value": "",
             "reason": str(fault["msg"]).removeprefix("Value error, "),
@@ -219,17 +240,27 @@ async def _of_body(request: Request, error: Exception) -> Response:
     ]
     return problem(
         request,
-        kind="bad_body",
+        kind="bad_body" if is_of_body else "bad_query",
         status=422,
         detail="; ".join(f"{fault['parameter']}: {fault['reason']}" for fault in faults[:5]),
-        remedy="/docs describes the body of this request.",
+        remedy="Send one JSON object, as Content-Type: application/json; /docs describes it."
+        if is_of_body
+        else "/docs describes the parameters of this request.",
         errors=faults,
     )
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def answer_fault(request: Request, error: Exception) -> Response:
+    """
+    Give a fault of ours as a problem that tells nothing of it, and log where it was.
+    """
     # A fault of ours: the client learns that, the operator where.
-    _log.error(Event.REQUEST_BROKE, path=request.url.path, fault=describe_fault(error), exception=format_frames(error))
+    _log.error(
+        Event.REQUEST_BROKE,
+        path=_told(request.url.path),
+        fault=describe_fault(error),
+        exception=format_frames(error),
+    )
     return problem(
         request,
         kind="server_fault",

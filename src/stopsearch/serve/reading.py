@@ -7,19 +7,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import anyio
 import psycopg
 from anyio import CapacityLimiter
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from starlette.requests import Request
 
-from stopsearch.domain.errors import QueryTooSlow, StopSearchError, StoreUnavailable
+from stopsearch.domain.errors import BadQuery, QueryTooSlow, StopSearchError, StoreUnavailable
 from stopsearch.flows.asked_snapshot import asked_snapshot
-from stopsearch.serve.parameters import Asked
+from stopsearch.serve.parameters import Asked, Parameter, read_query
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
 from stopsearch.store.reader import configure_reader, configure_reader_async, reading_conninfo
@@ -32,7 +33,8 @@ _P = ParamSpec("_P")
 # A snapshot's revisions take about half a megabyte a thousand force-months; walks through old ones are few at a time.
 _KEPT_SNAPSHOTS = 8
 _POOL_PATIENCE_S = 5.0
-_GENERATION = "SELECT generation FROM serving"
+_GENERATION: LiteralString = "SELECT generation FROM serving"
+_FORCES: LiteralString = 'SELECT id FROM force ORDER BY id COLLATE "C"'
 
 
 class Reading:
@@ -62,6 +64,7 @@ class Reading:
         self._limiter = CapacityLimiter(settings.read_connections)
         self._keeper = _Keeper(database)
         self._current: tuple[Snapshot, int] | None = None
+        self._forces: tuple[str, ...] = ()  # those that the database knew when one was asked for that nobody else does
         self._refreshing = asyncio.Lock()
         self._kept: OrderedDict[str, Snapshot] = OrderedDict()
 
@@ -75,12 +78,21 @@ class Reading:
         await asyncio.to_thread(self._threaded.close)
         await asyncio.to_thread(self._keeper.close)
 
-    @property
-    def forces(self) -> tuple[str, ...]:
+    async def read_query(self, request: Request, allowed: Iterable[Parameter]) -> Asked:
         """
-        Give the forces that the last snapshot knew of, to tell a misspelt one from a new one.
+        Read a request's query. A force that came in since the last look is known, and only a misspelt one is not.
+
+        Raises:
+            BadQuery: A parameter is unknown, or a value can't be meant; every fault is named.
+            StoreUnavailable: Whether a force is known could not be found out.
         """
-        return self._current[0].forces if self._current else ()
+        try:
+            return read_query(request, allowed, known_forces=self._forces)
+        except BadQuery as error:
+            if not any(name == "force" for name, _, _ in error.faults):
+                raise
+        self._forces = tuple(row[0] for row in await self._ask_pool(_FORCES))
+        return read_query(request, allowed, known_forces=self._forces)
 
     async def run(self, read: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """
@@ -119,6 +131,8 @@ class Reading:
         """
         Give a snapshot by its id, or the first digits of it.
         """
+        if self._current is None:
+            await self.current()  # most who name a snapshot name that of now, whose pages cost least
         kept = self._kept.get(snapshot_id)
         if kept is None and self._current and self._current[0].id == snapshot_id:
             return self._current[0]
@@ -148,21 +162,25 @@ class Reading:
         if seen is None:
             seen = await self._generation()
         found = self._current
-        if found is not None and found[1] >= seen:
+        if found is not None and found[1] == seen:
             return found
         async with self._refreshing:
             found = self._current
-            if found is None or found[1] < seen:
+            # Not only where it is older: an earlier state of the database may have been restored under this process.
+            if found is None or found[1] != seen:
                 found = self._current = await self._ask_keeper(_current)
         return found
 
     async def _generation(self) -> int:
+        rows = await self._ask_pool(_GENERATION)
+        return int(rows[0][0]) if rows else 0
+
+    async def _ask_pool(self, statement: LiteralString) -> list[tuple[Any, ...]]:
         try:
             async with self.pool.connection() as connection:
-                row = await (await connection.execute(_GENERATION)).fetchone()
+                return await (await connection.execute(statement)).fetchall()
         except (psycopg.Error, PoolTimeout) as error:
             raise as_trouble(error, self._settings) from error
-        return int(row[0]) if row else 0
 
     async def _ask_keeper(
         self, ask: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs

@@ -39,8 +39,9 @@ _NEXT = (
     f"http://127.0.0.1:8000/v1/stops?{_QUERY}&cursor=AQCWkZfGkYfc3Fm802jctxueDF6nyeBgJQjSG7G5d4suYAdwsjlOdi4M3PJV13P2hd0A"
     "Bf9g41y0AF7avj6YcYPGuusZk6BR9EmiaLoGSvp8lcU0Rg8-W9Q2"
 )
+SNAPSHOT_EXAMPLE = {"id": _SNAPSHOT, "served_from": "2026-11-24T22:04:10.503463+00:00"}
 _META: dict[str, Any] = {
-    "snapshot": {"id": _SNAPSHOT, "served_from": "2026-11-24T22:04:10.503463+00:00"},
+    "snapshot": SNAPSHOT_EXAMPLE,
     "query": _QUERY,
     "coverage": {
         "from": "2023-07",

@@ -70,6 +70,7 @@ FORMATS: tuple[Format, ...] = (
 
 
 @lru_cache(maxsize=64)
+@lru_cache(256)
 def accepted_format(accept: str) -> Format | None:
     """
     Choose the format that an Accept header likes best; None: it takes none of them. An empty header takes any.

@@ -19,7 +19,7 @@ from stopsearch.flows.count_stops import Total, count_total
 from stopsearch.flows.find_stops import Page, Pages
 from stopsearch.serve.answers import meta_of
 from stopsearch.serve.cursor import Cursor, read_cursor
-from stopsearch.serve.parameters import Asked, Parameter, read_query
+from stopsearch.serve.parameters import Asked, Parameter
 from stopsearch.serve.reading import Reading, as_trouble
 from stopsearch.store.export_rows import COLUMNS
 from stopsearch.store.snapshots import Snapshot
@@ -55,7 +55,7 @@ _questions: OrderedDict[tuple[str, str, str, str], Question] = OrderedDict()
 _words: OrderedDict[tuple[str, tuple[str, ...]], tuple[Snapshot, StopWords]] = OrderedDict()
 
 
-def read_asked(request: Request, allowed: Sequence[Parameter]) -> tuple[Asked, str | None]:
+async def read_asked(request: Request, allowed: Sequence[Parameter]) -> tuple[Asked, str | None]:
     """
     Read a request's query, and its cursor by itself. What was read of one page serves for those that follow.
 
@@ -73,7 +73,7 @@ def read_asked(request: Request, allowed: Sequence[Parameter]) -> tuple[Asked, s
     asked = _asked.get(key) if is_plain else None
     if asked is not None:
         return asked, word.decode() or None
-    asked = read_query(request, allowed, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, allowed)
     given = asked.get("cursor")
     asked = replace(asked, values={name: value for name, value in asked.values.items() if name != "cursor"})
     # An instant may mean another one later; and a cursor may be spelt so that it was not seen.
@@ -146,9 +146,10 @@ async def find_page(
                 generation, page = await question.pages.find_current(connection, after)
             if generation == cached[1]:
                 return question, page
+            current = (await reading.current(generation))[0]
             if not may_move:
                 break
-            snapshot = (await reading.current(generation))[0]
+            snapshot = current
         question = _question(asked, snapshot, base)
         async with reading.pool.connection() as connection:
             return question, await question.pages.find_async(connection, after)

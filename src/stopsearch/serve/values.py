@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
+from pydantic import BeforeValidator
+
 from stopsearch.domain.filters import NOT_GIVEN, Box
 
 # Control characters and lone surrogates, which no text of the publisher's holds.
@@ -78,6 +80,16 @@ def whole_number(least: int, most: int) -> Read:
         return int(value)
 
     return read
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[1-9]\d{0,18}", value, re.ASCII):
+        raise ValueError("it must be a whole number over 0, in digits alone")
+    return value
+
+
+# For a number in a path: of its many spellings (1_0, +10, 10.0) one alone, so that a thing has one address.
+IN_DIGITS = BeforeValidator(_plain)
 
 
 def _number(value: str) -> float:

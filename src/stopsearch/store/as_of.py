@@ -46,6 +46,7 @@ class ServedRevision:
     first_datetime: datetime | None  # the earliest stop of it; None where it has none
     last_datetime: datetime | None
     first_number: int  # the first revision of this force-month that was ever served
+    dismissed: str | None = None  # of the records that were dismissed before it was made, if any: their digest
 
 
 @contextmanager
@@ -100,6 +101,14 @@ def served_revisions(
                 SELECT min(earlier.number) FROM revision AS earlier
                 WHERE earlier.force_code = revision.force_code AND earlier.month = revision.month
                     AND earlier.standing = 'served'
+            ) END,
+            CASE WHEN revision.rejected > 0 THEN (
+                SELECT encode(sha256(convert_to(
+                    string_agg(letter.raw::text, E'\n' ORDER BY letter.raw::text COLLATE "C"), 'UTF8')), 'hex')
+                FROM dead_letter AS letter
+                WHERE letter.force_code = revision.force_code AND letter.month = revision.month
+                    AND letter.revision = revision.number
+                    AND letter.state = 'dismissed' AND letter.decided_at < revision.served_from
             ) END
         FROM revision JOIN force ON force.code = revision.force_code
         WHERE revision.standing = 'served'
@@ -137,6 +146,7 @@ def served_revisions(
             first_datetime=row[13],
             last_datetime=row[14],
             first_number=row[15],
+            dismissed=row[16],
         )
         for row in rows
     ]
@@ -150,11 +160,16 @@ def snapshot_of(revisions: Iterable[ServedRevision]) -> str:
     then one line a revision, ``<force> <YYYY-MM> <content digest in hexadecimal> <rules version>``, sorted as bytes;
     each line ends in a line feed. Revision numbers are no part of it: they count arrivals, which differ by machine.
 
+    Where records of a revision stayed rejected because somebody had dismissed them, whatever its rules say, the line
+    goes on with a space and their digest: the same content under the same rules is other stops without them. It is the
+    SHA-256, in hexadecimal, of the records' raw JSON, sorted as bytes and parted by line feeds.
+
     Args:
         revisions: Every revision that was served at the instant, of all forces and months.
     """
     lines = sorted(
-        f"{revision.force} {revision.month} {revision.content_digest.hex()} {revision.rules_version}\n"
+        f"{revision.force} {revision.month} {revision.content_digest.hex()} {revision.rules_version}"
+        f"{f' {revision.dismissed}' if revision.dismissed else ''}\n"
         for revision in revisions
     )
     return hashlib.sha256(f"stopsearch snapshot {SNAPSHOT_VERSION}\n{''.join(lines)}".encode("ascii")).hexdigest()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+import stopsearch.store.int2_array  # noqa: F401  # before the first connection: later ones alone would know the type
 from stopsearch.domain.errors import ConfigError, StoreUnavailable
 from stopsearch.settings import Settings
 

@@ -12,41 +12,13 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from stopsearch.store.as_of import ServedRevision
+from stopsearch.store.int2_array import INT2, Int2Array
 from stopsearch.store.snapshots import Snapshot
 
 # The first days of two months lie at least so far apart, so that each month falls into a slot of its own.
 SLOT_DAYS = 28
-
-_INT2, _INT2_ARRAY = 21, 1005
-
-
-class Int2Array:
-    """
-    An array of smallints as PostgreSQL takes it in binary: written once, and bound as often as needed.
-    """
-
-    def __init__(self, values: npt.NDArray[np.int16]) -> None:
-        cells = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i2")])
-        cells["bytes"], cells["value"] = 2, values
-        # One dimension, no NULL, the type of an element, how many there are, and the index of the first.
-        head = np.array([1, 0, _INT2, len(values), 1] if len(values) else [0, 0, _INT2], dtype=">i4")
-        self.binary = head.tobytes() + cells.tobytes()
-
-
-class _Int2ArrayDumper(Dumper):
-    format = Format.BINARY
-    oid = _INT2_ARRAY
-
-    def dump(self, obj: Int2Array) -> bytes:
-        return obj.binary
-
-
-psycopg.adapters.register_dumper(Int2Array, _Int2ArrayDumper)
 
 
 class ServedNumbers:
@@ -85,7 +57,15 @@ class ServedNumbers:
             force = revision.force_code - self.first_force
             month = (revision.month.first_day - self.first_month).days // SLOT_DAYS
             values[force * self.width + month] = value(revision)
-        return Int2Array(values)
+        return _int2_array(values)
+
+
+def _int2_array(values: npt.NDArray[np.int16]) -> Int2Array:
+    cells = np.empty(len(values), dtype=[("bytes", ">i4"), ("value", ">i2")])
+    cells["bytes"], cells["value"] = 2, values
+    # One dimension, no NULL, the type of an element, how many there are, and the index of the first.
+    head = np.array([1, 0, INT2, len(values), 1] if len(values) else [0, 0, INT2], dtype=">i4")
+    return Int2Array(head.tobytes() + cells.tobytes())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,8 +111,8 @@ def snapshot_at(connection: Connection, instant: datetime) -> Snapshot:
     with one_snapshot(connection):
         served = served_revisions(connection, as_of=instant)
         # What is served still may be kept here for the first time: the answers of now are told with it, too.
-        is_now = served == served_revisions(connection)
-        found = _found(connection, served, instant=instant, is_now=is_now)
+        row = connection.execute("SELECT changed_at IS NULL OR changed_at <= %s FROM serving", [instant]).fetchone()
+        found = _found(connection, served, instant=instant, is_now=bool(row and row[0]))
     return _keep(connection, found)
 
 

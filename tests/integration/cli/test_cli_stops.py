@@ -37,6 +37,17 @@ def test_json_has_every_stop_once_with_every_column(stopsearch: CommandLine) -> 
     assert len(found[0]) == 25
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("stops", *FEBRUARY), ("counts", "--by", "gender", *FEBRUARY), ("rates", *FEBRUARY, "--override", "gap")],
+)
+def test_a_process_of_its_own_can_bind_what_a_question_needs(stopsearch: CommandLine, command: tuple[str, ...]) -> None:
+    """
+    In the test's own process, everything has been imported before the first connection: there it would not show.
+    """
+    assert stopsearch(*command, "--json").out
+
+
 def test_filters_are_those_of_the_api(stopsearch: CommandLine) -> None:
     where = ("--where", "outcome=Arrest", "--where", "outcome=none", "--where", "gender=Male")
     found = stopsearch.look("stops", *FEBRUARY, *where, "--limit", "500", "--json").objects
@@ -116,3 +127,14 @@ def test_counts_and_rates_take_the_same_filters(stopsearch: CommandLine) -> None
     ).objects
     assert [row["force"] for row in rates["data"]] == ["leicestershire"]
     assert stopsearch.look("counts", "--force", "durhan", expect=2).err.startswith("error: ")
+
+
+def test_a_total_over_nothing_held_is_no_zero(stopsearch: CommandLine) -> None:
+    """
+    The sample ends for this force in 2024-12.
+    """
+    given = ("counts", "--force", "metropolitan", "--from", "2025-01", "--to", "2025-03")
+    assert "Nothing is held" in stopsearch.look(*given).out
+    [answer] = stopsearch.look(*given, "--json").objects
+    assert answer["data"] == []
+    assert answer["meta"]["coverage"]["missing"] == 3

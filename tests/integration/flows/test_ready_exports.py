@@ -10,6 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,21 @@ def test_is_found_again_by_the_same_question_alone(
     assert found.manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     others = [asked(snapshot, format), *(asked(snapshot, each) for each in ExportFormat if each is not format)]
     assert [ready.find(other) for other in others] == [None] * 4
+
+
+def test_what_another_database_told_of_a_snapshot_is_not_taken(
+    held: Database, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    """
+    The same revisions have the same id in every database; since when they are served, and what is missing, differs.
+    """
+    ready = ReadyExports(tmp_path, cache_mb=100)
+    built(ready, held, asked(snapshot))
+    elsewhere = replace(snapshot, served_from=snapshot.served_from + timedelta(days=1))
+
+    assert ready.find(asked(elsewhere)) is None
+    assert ready.find_manifest(asked(elsewhere)) is None
+    assert ready.find(asked(snapshot)) is not None
 
 
 def test_two_builders_at_once_both_end_well(held: Database, snapshot: Snapshot, tmp_path: Path) -> None:

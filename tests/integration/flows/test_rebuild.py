@@ -29,6 +29,7 @@ from stopsearch.store.database import Database
 from stopsearch.store.forces import force_code
 from stopsearch.store.letters import dismiss_letters, find_letters
 from stopsearch.store.locks import try_lock_month, unlock_month
+from stopsearch.store.snapshots import current_snapshot, find_snapshot
 from stopsearch.validate import contract, split
 
 pytestmark = pytest.mark.integration
@@ -201,6 +202,32 @@ def test_a_dismissed_record_has_no_say_in_what_is_told_of_the_stops(database: Da
     assert before[1]  # the file's force gave dates alone
     assert after == before
     assert hours == [(0, 12)]  # no hour is known
+
+
+def test_content_that_comes_back_without_its_dismissals_is_another_snapshot(database: Database) -> None:
+    """
+    The same content under the same rules, stored once without a record that somebody had dismissed and once with it.
+    """
+    woman = make_api_record(gender="Female")
+    bring_in_without(database, "Female", [*MEN, woman])
+    with database.connect(autocommit=True) as connection:
+        dismiss_letters(connection, [letter.id for letter in find_letters(connection)], reason="a test")
+        # Other rules made it, so that its snapshot had another id than what today's make of the same.
+        connection.execute("UPDATE revision SET rules_version = 0")
+        connection.execute("DELETE FROM snapshot")
+    reprocess(database, settings_for(), Wanted(), trigger=TRIGGER)
+    with database.connect(autocommit=True) as connection:
+        without_her = current_snapshot(connection)[0]
+    bring_in(database, edition(MEN[:2]), edition([*MEN, woman]))
+    with database.connect(autocommit=True) as connection:
+        with_her = current_snapshot(connection)[0]
+        found = find_snapshot(connection, without_her.id)
+
+    assert (found.stops, with_her.stops) == (4, 5)
+    assert with_her.id != without_her.id
+    [(revision, same)] = zip(found.revisions, with_her.revisions, strict=True)
+    assert (revision.content_digest, revision.rules_version) == (same.content_digest, same.rules_version)
+    assert (revision.dismissed is None, same.dismissed) == (False, None)
 
 
 def test_a_reprocessing_sees_all_that_a_revision_says(database: Database) -> None:

@@ -154,6 +154,9 @@ def test_force_that_nothing_is_known_of_is_not_listed_and_not_zero(api: TestClie
         ("2020-01", "not_listed", None),
         ("2020-02", "not_listed", None),
     ]
-    outside = get(api, "from=2011-01&to=2011-02")
-    assert outside["data"] == []
-    assert outside["meta"]["coverage"]["expected"] == 0
+    outside = get(api, "force=durham&from=2011-01&to=2011-02")
+    assert [(cell["month"], cell["state"], cell["stored"]) for cell in outside["data"]] == [
+        ("2011-01", "not_listed", None),
+        ("2011-02", "not_listed", None),
+    ]
+    assert outside["meta"]["coverage"]["missing"] == outside["meta"]["totals"]["not_listed"] == 2

@@ -192,9 +192,9 @@ def test_snapshot_has_the_records_of_what_it_serves(rejected: Database, make_api
     [
         ("dead-letters/999999", 404, None),
         ("dead-letters/9223372036854775807", 404, None),
-        ("dead-letters/9223372036854775808", 422, "path.letter_id"),
-        ("dead-letters/0", 422, "path.letter_id"),
-        ("dead-letters/one", 422, "path.letter_id"),
+        ("dead-letters/9223372036854775808", 422, "letter_id"),
+        ("dead-letters/0", 422, "letter_id"),
+        ("dead-letters/one", 422, "letter_id"),
         ("dead-letters?rule=age_range_is_now", 422, "rule"),
         ("dead-letters?rule=%27;--", 422, "rule"),
         ("dead-letters?live=true&rule=age_range_is_now", 422, "rule"),

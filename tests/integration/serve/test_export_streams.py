@@ -160,6 +160,18 @@ def test_failure_midway_never_looks_like_an_end(
     assert json.loads(_body(server, f"/v1/exports/stops.{format}.manifest.json?force=durham"))["rows"] > 0
 
 
+@pytest.mark.parametrize("format", ["csv", "ndjson", "geojson"])
+def test_a_client_that_can_not_tell_an_end_from_a_cut_is_told_the_length(server: str, format: str) -> None:
+    path = f"/v1/exports/stops.{format}?force=durham"
+    place = urlsplit(server)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        client.sendall(f"GET {path} HTTP/1.0\r\nHost: {place.netloc}\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: client.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert body == _body(server, path)
+
+
 def _body(address: str, path: str) -> bytes:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     connection.request("GET", path)

@@ -142,8 +142,8 @@ def test_stops_of_a_diff_and_of_changes_read_as_those_of_the_list(api: TestClien
         ("durhm/2020-02/2/diff", 404, "unknown_force"),
         ("durham/2011-02/1/diff", 404, "unknown_revision"),
         ("durham/2020-13/1/diff", 422, "bad_month"),
-        ("durham/2020-02/0/diff", 422, "bad_body"),
-        ("durham/2020-02/99999/diff", 422, "bad_body"),
+        ("durham/2020-02/0/diff", 422, "bad_query"),
+        ("durham/2020-02/99999/diff", 422, "bad_query"),
         ("durham/2020-02/2/diff?against=0", 422, "bad_query"),
     ],
 )

@@ -111,7 +111,10 @@ def test_generated_requests_are_answered_as_the_document_says(own_stocked: Datab
         found = [result.ok() for result in schema.get_all_operations()]
         for operation in found:
             for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-                ask_in_many_ways(operation, mode, times=CASES // len(found) // 2 + 1, asked=asked)
+                takes_nothing = not operation.body and not any(True for _ in operation.iter_parameters())
+                if takes_nothing and mode is schemathesis.GenerationMode.NEGATIVE:
+                    continue  # there is nothing to get wrong
+                ask_in_many_ways(operation, mode, times=CASES // len(found) // 2 + 3, asked=asked)
     statuses: Counter[int] = Counter()
     for (_, status), times in asked.items():
         statuses[status] += times
@@ -142,3 +145,31 @@ def ask_in_many_ways(
         case.validate_response(answer, checks=CHECKS)
 
     ask()
+
+
+def test_examples_have_what_the_answers_have_nulls_too(document: dict[str, Any], api: TestClient) -> None:
+    """
+    The framework leaves nulls out of what it is given.
+    """
+    for method, path, operation in operations(document):
+        content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+        example = content.get("example")
+        if method == "GET" and isinstance(example, dict) and "data" in example:
+            assert "next" in example, path
+            if any(parameter["name"] == "as_of" for parameter in operation["parameters"]):
+                assert example["meta"]["snapshot"].keys() == {"id", "served_from"}, path
+                assert "304" in operation["responses"], path
+    shown = document["paths"]["/v1/stops"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    given = api.get("/v1/stops?limit=1&force=leicestershire&from=2023-07").json()
+    assert shown["data"][0].keys() == given["data"][0].keys()
+
+
+def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert "list_stops" in names
+
+
+def test_a_suffix_has_one_media_type(document: dict[str, Any]) -> None:
+    for path in ("/v1/stops.csv", "/v1/stops.ndjson", "/v1/stops.geojson", "/v1/counts.csv", "/v1/counts.ndjson"):
+        assert len(document["paths"][path]["get"]["responses"]["200"]["content"]) == 1, path

@@ -138,7 +138,7 @@ def test_find_rates_are_those_of_another_implementation_on_the_same_rows(
             assert (share["stops"], share["with_outcome"], share["found"]) == (len(own), len(outcomes), hits)
             assert (share["linked_given"], share["linked"]) == (len(said), sum(said))
             assert_share(share["find_rate"], hits, len(outcomes))
-            assert_share(share["linked_rate"], sum(said), len(said))
+            assert_share(share["linked_share"], sum(said), len(said))
     assert any("local convention" in caveat for caveat in body["meta"]["caveats"])
     assert "residents" not in body["meta"]
 
@@ -247,7 +247,8 @@ def test_where_every_force_is_refused_each_is_named_with_its_reason(api: TestCli
         ("force=suffolk&override=no_residents", "bad_query"),
         ("force=suffolk&gender=Male", "bad_query"),
         ("force=suffolk&from=2000-01&to=2999-12", "month_out_of_range"),
-        ("force=suffolk&from=2030-01", "rate_refused"),
+        ("force=suffolk&from=2025-01&to=2025-12", "rate_refused"),
+        ("force=suffolk&from=2999-01", "bad_query"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(api: TestClient, query: str, kind: str) -> None:

@@ -55,9 +55,9 @@ def test_real_rows_give_shares_with_wilsons_intervals() -> None:
         assert each.find_rate.value == pytest.approx(len(hits) / len(given))
         ends = proportion_confint(len(hits), len(given), method="wilson")
         assert (each.find_rate.low, each.find_rate.high) == pytest.approx(ends)
-        assert each.linked_rate is not None
+        assert each.linked_share is not None
         ends = proportion_confint(len(linked), each.linked_given, method="wilson")
-        assert (each.linked_rate.low, each.linked_rate.high) == pytest.approx(ends)
+        assert (each.linked_share.low, each.linked_share.high) == pytest.approx(ends)
 
 
 def test_what_is_not_given_is_left_out() -> None:
@@ -65,7 +65,7 @@ def test_what_is_not_given_is_left_out() -> None:
     [found] = finds_by_force([("gwent", None, counts)], months={"gwent": AskedMonths(months=YEAR)})
     assert found.unknown.find_rate is not None
     assert found.unknown.find_rate.value == 0.25
-    assert found.unknown.linked_rate is None
+    assert found.unknown.linked_share is None
     assert all(each.find_rate is None for each in found.groups), "nobody of these groups was searched"
 
 
@@ -75,8 +75,8 @@ def test_rows_of_one_group_are_added_up() -> None:
     [black] = [each for each in found.groups if each.group == "Black"]
     shown = (black.stops, black.with_outcome, black.found, black.linked_given, black.linked)
     assert shown == (15, 12, 9, 6, 3)
-    assert black.linked_rate is not None
-    assert black.linked_rate.value == 0.5
+    assert black.linked_share is not None
+    assert black.linked_share.value == 0.5
     assert found.total.stops == 15
 
 
@@ -92,7 +92,7 @@ def test_a_gap_refuses_shares_unless_overridden() -> None:
     rows, months = [("kent", "White", counts)], {"kent": AskedMonths(months=YEAR, doubtful=YEAR[:1])}
     [found] = finds_by_force(rows, months=months)
     assert [(refusal.reason, refusal.override) for refusal in found.refusals] == [(RefusalReason.GAP, "gap")]
-    assert (found.total.find_rate, found.total.linked_rate, found.total.found) == (None, None, 20)
+    assert (found.total.find_rate, found.total.linked_share, found.total.found) == (None, None, 20)
     [found] = finds_by_force(rows, months=months, overrides=("gap",))
     assert found.total.find_rate is not None
     assert [refusal.reason for refusal in found.overridden] == [RefusalReason.GAP]

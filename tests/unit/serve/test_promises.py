@@ -42,7 +42,7 @@ def request(**path_params: str) -> Request:
 @pytest.mark.parametrize("error", kinds_met(), ids=lambda error: error.kind)
 def test_every_error_has_its_status_on_the_page(error: type[StopSearchError]) -> None:
     in_path, in_parameter = (status_of(error("It is so."), asked) for asked in (request(force="durham"), request()))
-    expected = str(in_path) if in_path == in_parameter else f"{in_path} in a path, {in_parameter} in a parameter"
+    expected = str(in_path) if in_path == in_parameter else f"{in_path} in a path, {in_parameter} elsewhere"
 
     assert TOLD[error.kind] == expected
 

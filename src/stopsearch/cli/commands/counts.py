@@ -62,7 +62,10 @@ def counts(
         [*("[dim]not given[/dim]" if value is None else safe(str(value)) for value in row[:-1]), number(row[-1])]
         for row in counted.rows()
     ]
-    table(columns, rows)
+    if rows:
+        table(columns, rows)
+    else:
+        say("No stop is as asked for." if meta["coverage"]["held"] else "Nothing is held of what was asked for.")
     say()
     say(f"Snapshot {found.id[:12]}.")
     note(coverage_line(meta))

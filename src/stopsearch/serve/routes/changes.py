@@ -34,7 +34,7 @@ from stopsearch.serve.conditional import (
     not_modified_answer,
 )
 from stopsearch.serve.live_answers import answer_now, live_url
-from stopsearch.serve.parameters import CURSOR, MOMENT, MONTHS, Asked, limit, openapi_parameters, read_query
+from stopsearch.serve.parameters import CURSOR, MOMENT, MONTHS, Asked, limit, openapi_parameters
 from stopsearch.serve.places import next_page, place_asked
 from stopsearch.serve.problems import PROBLEMS
 from stopsearch.serve.routes.revisions import EXAMPLE_CHANGE, EXAMPLE_REVISION, arrival_parts, read_arrival
@@ -77,7 +77,7 @@ async def get_changes(request: Request) -> Response:
     withdrawn and added. `since` may also be the newer one: then the way leads back. JSON lines by
     `/v1/changes.ndjson` or by Accept: one change a line, and the next page in the `Link` header.
     """
-    asked = read_query(request, _OF_CHANGES, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, _OF_CHANGES)
     since = await asked_since(request, asked)
     if not isinstance(since, Snapshot):
         reason = "it must be given: the id of the snapshot that you hold"
@@ -131,7 +131,7 @@ async def get_feed(request: Request) -> Response:
     none twice and none left out. `meta.snapshot` names what is served now: `/v1/changes` leads from the snapshot that
     you hold to it. The feed is about now, so it may not be cached.
     """
-    asked = read_query(request, _OF_FEED, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, _OF_FEED)
     since = await asked_since(request, asked)
     base = base_url(request)
 

@@ -17,7 +17,7 @@ from stopsearch.flows.write_counts import counts_csv, counts_json, counts_ndjson
 from stopsearch.serve.answer_cache import Answer, answer_key
 from stopsearch.serve.answers import SOFTWARE_VERSION, Made, answer_of_snapshot, base_url, snapshot_headers
 from stopsearch.serve.conditional import cache_control, conditional_headers, etag_of, not_modified, not_modified_answer
-from stopsearch.serve.parameters import FILTERS, MOMENT, Asked, choice, openapi_parameters, read_query
+from stopsearch.serve.parameters import FILTERS, MOMENT, Asked, choice, openapi_parameters
 from stopsearch.serve.problems import PROBLEMS, problem
 from stopsearch.serve.stop_formats import FORMATS, accepted_format
 from stopsearch.serve.total_examples import COUNTS_AS_CSV, COUNTS_AS_NDJSON, COUNTS_EXAMPLE
@@ -27,8 +27,8 @@ _BY = choice(
     "by",
     [group.value for group in Group],
     f"What to group by: up to {MOST_GROUPS}, in the order that rows are sorted by. Without it there is one row, the "
-    "total, or none where nothing is held. hour and weekday are local (Europe/London); the hour is null where a force-month gives dates without "
-    "times. quarter and year are those of the published month.",
+    "total, or none where nothing is held. hour and weekday are local (Europe/London); the hour is null where a "
+    "force-month gives dates without times. quarter and year are those of the published month.",
     is_repeatable=True,
     example=["force", "month", "self_defined_ethnic_group"],
 )
@@ -95,6 +95,7 @@ def _add_suffix(name: str) -> None:
             200: {"description": "One row a combination of groups that has stops.", "content": _content(name)},
             **PROBLEMS,
         },
+        response_class=Response,  # of this one media type, and not of the usual one too
         dependencies=[],
     )
     async def get_counts_as(request: Request) -> Response:
@@ -109,7 +110,7 @@ async def _answer(request: Request, form: str) -> Response:
     if form == "json":
         return await answer_of_snapshot(request, _ALLOWED, _make, grouped=True, is_costly=True)
     reading = request.app.state.reading
-    asked = read_query(request, _ALLOWED, known_forces=reading.forces)
+    asked = await reading.read_query(request, _ALLOWED)
     snapshot = await reading.snapshot(asked)
     base = base_url(request)
     etag = etag_of(snapshot.id, asked.canonical, asked.path, base, SOFTWARE_VERSION, variant=form)

@@ -14,7 +14,7 @@ from stopsearch.flows.plan import Wanted
 from stopsearch.flows.snapshot_coverage import matrix_of, snapshot_coverage
 from stopsearch.serve.answers import Made, answer_of_snapshot
 from stopsearch.serve.live_answers import answer_now, live
-from stopsearch.serve.parameters import MOMENT, MONTHS, Asked, choice, openapi_parameters, read_query
+from stopsearch.serve.parameters import MOMENT, MONTHS, Asked, choice, openapi_parameters
 from stopsearch.serve.problems import PROBLEMS
 from stopsearch.store.as_of import one_snapshot
 from stopsearch.store.snapshots import Snapshot
@@ -66,15 +66,16 @@ router = APIRouter(prefix="/v1", tags=["data"])
 )
 async def get_coverage(request: Request) -> Response:
     """
-    Give a cell for every force and month that the snapshot knows of, with no gap.
+    Give a cell for every force and month that is asked for, or that the snapshot knows of, with no gap.
 
     A force-month that is not held has one of six states, each another kind of missing: `due` (listed, not fetched
     yet), `empty` (listed, but the publisher gave no record), `failed`, `refused` (too many records were rejected),
     `not_listed` and `out_of_window` (older than the publisher serves). Its counts are null: **none of them means zero
-    stops**. What was missing is told as it was when the snapshot was first given out; `live=true` tells it as it is
-    now.
+    stops**. While `meta.listed_at` is null, the publisher has not been asked yet what it lists, and `not_listed` says
+    only that nothing is held. What was missing is told as it was when the snapshot was first given out; `live=true`
+    tells it as it is now, from the first to the last month that is known.
     """
-    asked = read_query(request, _ALLOWED, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, _ALLOWED)
     if asked.get("live"):
         return await answer_now(request, asked, _of_now)
     return await answer_of_snapshot(request, _ALLOWED, _of_snapshot)

@@ -33,6 +33,7 @@ from stopsearch.serve.parameters import (
 )
 from stopsearch.serve.places import next_page, place_asked
 from stopsearch.serve.problems import PROBLEMS, PROBLEMS_OF_ONE
+from stopsearch.serve.values import IN_DIGITS
 from stopsearch.store.served_letters import LetterNow, ServedLetter
 from stopsearch.store.snapshots import Snapshot
 
@@ -106,7 +107,7 @@ async def get_dead_letters(request: Request) -> Response:
     where a record counts under each rule that it broke, and by force. What became of a record since is no part of a
     snapshot: `live=true` tells it, of the letters in a `state`, by number.
     """
-    asked = read_query(request, _ALLOWED, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, _ALLOWED)
     if asked.get("live"):
         return await answer_now(request, asked, lambda connection, asked: _of_now(request, connection, asked))
     return await answer_of_snapshot(
@@ -128,7 +129,7 @@ async def get_dead_letters(request: Request) -> Response:
     dependencies=[],
 )
 async def get_dead_letter(
-    request: Request, letter_id: Annotated[int, Path(ge=1, le=_HIGHEST_ID, description="Its number.")]
+    request: Request, letter_id: Annotated[int, Path(ge=1, le=_HIGHEST_ID, description="Its number."), IN_DIGITS]
 ) -> Response:
     """
     Give one rejected record by its number.

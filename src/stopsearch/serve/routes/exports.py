@@ -90,7 +90,7 @@ def _url(base: str, export: AskedExport, *, is_manifest: bool = False) -> str:
 
 async def _asked_export(request: Request, format: ExportFormat) -> tuple[Asked, AskedExport]:
     reading = request.app.state.reading
-    asked = read_query(request, _ALLOWED, known_forces=reading.forces)
+    asked = await reading.read_query(request, _ALLOWED)
     return asked, AskedExport(snapshot=await reading.snapshot(asked), format=format, filter=asked.filter)
 
 
@@ -116,7 +116,10 @@ def _answers_with(format: ExportFormat) -> Callable[[Request], Awaitable[Respons
             "Content-Disposition": f'attachment; filename="{export.file_name}"',
             "Link": f'<{_url(base_url(request), export, is_manifest=True)}>; rel="describedby"',
         }
-        ready = await (desk.ready(export) if format is ExportFormat.PARQUET else desk.find(export))
+        # HTTP/1.0 knows no chunks, which tell the end of a body from a connection that was cut: it is given a finished
+        # file, whose length is told. Some proxies ask so.
+        is_whole = format is ExportFormat.PARQUET or request.scope["http_version"] == "1.0"
+        ready = await (desk.ready(export) if is_whole else desk.find(export))
         if ready is None:
             return await ExportStream.begin(export, desk=desk, headers=headers)
         return await file_answer(request, ready, headers=headers, media_type=format.media_type, stall_s=desk.stall_s)
@@ -189,7 +192,13 @@ for _format in ExportFormat:
         responses={
             200: {
                 "description": "The file.",
-                "content": {_format.media_type: {"schema": {"type": "string"}, **EXAMPLES[_format]}},
+                "content": {
+                    # GeoJSON is read as the JSON that it is, the others as text or bytes.
+                    _format.media_type: {
+                        "schema": {"type": "object" if _format is ExportFormat.GEOJSON else "string"},
+                        **EXAMPLES[_format],
+                    }
+                },
             },
             206: {"description": "The range of the file that was asked for, where the file is ready."},
             304: {"description": "The client holds it already."},

@@ -29,13 +29,13 @@ from stopsearch.serve.ingestion_events import EventStream, Position, follow, has
 from stopsearch.serve.ingestion_examples import EVENTS, FINISHED_BATCH, LIST_OF_BATCHES, QUEUED_BATCH, QUEUED_REPLAY
 from stopsearch.serve.parameters import Parameter, limit, openapi_parameters, read_query
 from stopsearch.serve.problems import problem_answers
-from stopsearch.serve.values import whole_number
+from stopsearch.serve.values import IN_DIGITS, whole_number
 from stopsearch.store.batch_reports import find_batch, list_batches, runs_of_batch
 
 _NEWEST_ID = 2**31 - 1  # numbers in the database have 32 bits
 _RETRY_AFTER_S = 15
 
-_BatchId = Annotated[int, Path(ge=1, le=_NEWEST_ID, description="A batch's number.")]
+_BatchId = Annotated[int, Path(ge=1, le=_NEWEST_ID, description="A batch's number."), IN_DIGITS]
 _LastEventId = Annotated[
     str | None, Header(max_length=2500, description="The id of the last event that came: the stream goes on after it.")
 ]

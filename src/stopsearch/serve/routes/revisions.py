@@ -28,12 +28,11 @@ from stopsearch.serve.parameters import (
     flag,
     limit,
     openapi_parameters,
-    read_query,
 )
 from stopsearch.serve.places import next_page, place_asked
 from stopsearch.serve.problems import PROBLEMS, PROBLEMS_OF_ONE
 from stopsearch.serve.since import SINCE, asked_since
-from stopsearch.serve.values import whole_number
+from stopsearch.serve.values import IN_DIGITS, whole_number
 from stopsearch.store.arrivals import Arrival
 from stopsearch.store.snapshots import Snapshot
 
@@ -174,7 +173,7 @@ async def get_revisions(request: Request) -> Response:
     force-month is served. Where a set of revisions is served again, by a revert say, its snapshot is current again, and
     tells what had arrived the first time. `live=true` lists all that there are, with nothing held back.
     """
-    asked = read_query(request, _OF_LIST, known_forces=request.app.state.reading.forces)
+    asked = await request.app.state.reading.read_query(request, _OF_LIST)
     since = await asked_since(request, asked)
     if asked.get("live"):
         return await answer_now(
@@ -201,7 +200,7 @@ async def get_diff(
     request: Request,
     force: Annotated[str, Path(description="A police force, by its id.", max_length=60)],
     month: Annotated[str, Path(description="A month, YYYY-MM.", max_length=20)],
-    number: Annotated[int, Path(ge=1, le=_HIGHEST_NUMBER, description="The revision's number.")],
+    number: Annotated[int, Path(ge=1, le=_HIGHEST_NUMBER, description="The revision's number."), IN_DIGITS],
 ) -> Response:
     """
     Tell what changed from one revision of a force-month to another: counts, changes by field, and the stops by page.

@@ -13,13 +13,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import Response as PlainResponse
 
 from stopsearch.domain.errors import BadQuery
+from stopsearch.domain.filters import StopFilter
+from stopsearch.flows.covered import covered
 from stopsearch.flows.stop_history import StopHistory, find_stop
 from stopsearch.serve.answers import (
     JSON,
     SOFTWARE_VERSION,
     base_url,
     meta_of,
-    page_url,
     snapshot_headers,
 )
 from stopsearch.serve.conditional import cache_control, conditional_headers, etag_of, not_modified, not_modified_answer
@@ -100,6 +101,7 @@ def _add_suffix(each: Format) -> None:
         description=f"The same as /v1/stops, as {each.media_types[0]}, whatever the Accept header says.",
         openapi_extra={"parameters": openapi_parameters(_ALLOWED)},
         responses={200: {"description": "One page of stops.", "content": _content(each)}, **PROBLEMS},
+        response_class=Response,  # of this one media type, and not of the usual one too
         dependencies=[],
     )
     async def list_stops_as(request: Request) -> Response:
@@ -112,7 +114,7 @@ for _each in FORMATS:
 
 async def _answer(request: Request, form: Format) -> Response:
     reading = request.app.state.reading
-    asked, word = read_asked(request, _ALLOWED)
+    asked, word = await read_asked(request, _ALLOWED)
     cursor = read_position(request, asked, word)
     base = base_url(request)
     is_asked_of_now = cursor is None and asked.snapshot is None and asked.as_of is None
@@ -139,7 +141,8 @@ async def _answer(request: Request, form: Format) -> Response:
     if page.last is not None:
         further = Cursor(snapshot=snapshot.id, is_descending=is_descending(asked), last=page.last)
         word = write_cursor(further, asked.canonical, request.app.state.cursor_key)
-        following = page_url(base, asked, snapshot, {"cursor": word})
+        # Neither needs to be written in another way for an address.
+        following = f"{base}{asked.path}?{asked.canonical}{'&' if asked.canonical else ''}cursor={word}"
     headers = snapshot_headers(snapshot) | conditional_headers(etag_for(snapshot), is_pinned=is_pinned)
     if following is not None and not form.has_next:
         headers["Link"] = f'<{following}>; rel="next"'
@@ -175,7 +178,9 @@ async def get_stop(request: Request) -> Response:
     etag = etag_of(snapshot.id, asked.canonical, asked.path, base, SOFTWARE_VERSION, variant=street)
     if not_modified(request, etag):
         return not_modified_answer(etag, cache_control(False))
-    content = {"data": found.as_json(), "next": None, "meta": meta_of(asked, snapshot, base)}
+    of_month = StopFilter(forces=(found.revision.force,), first=found.revision.month, last=found.revision.month)
+    meta = meta_of(asked, snapshot, base) | {"coverage": covered(snapshot, of_month).as_json(with_gaps=False)}
+    content = {"data": found.as_json(), "next": None, "meta": meta}
     return PlainResponse(
         msgspec.json.encode(content),
         media_type=JSON,

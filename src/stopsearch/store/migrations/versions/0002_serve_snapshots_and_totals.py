@@ -130,9 +130,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("UPDATE ingest_batch SET status = 'cancelled', ended_at = now() WHERE status = 'queued'")
     _allow_statuses(_STATUSES)
-    op.drop_index(
-        "ix_stop_withdrawn", table_name="stop", postgresql_where=sa.text("withdrawn_revision IS NOT NULL")
-    )
+    op.drop_index("ix_stop_withdrawn", table_name="stop", postgresql_where=sa.text("withdrawn_revision IS NOT NULL"))
     op.drop_column("revision", "last_datetime")
     op.drop_column("revision", "first_datetime")
     op.drop_table("stop_total")
