@@ -103,7 +103,7 @@ class Batch:
             else:
                 self.id = queued_id
                 self._take_over()
-        except BaseException:
+        except BaseException:  # whatever ended it: a batch that did not begin holds no connection
             self._connection.close()
             raise
 
