@@ -24,7 +24,7 @@ BATCH_IS_ALIVE = f"""EXISTS (
     WHERE locktype = 'advisory' AND granted AND objsubid = 2
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND classid::bigint = {BATCH_SPACE} AND objid::bigint = batch.id
-)"""
+)"""  # nosec B608: made of our own number only
 
 
 def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:

@@ -49,8 +49,8 @@ class LetterNow:
     decided_at: datetime | None
 
 
-_COLUMNS = """
-    letter.id, force.id, letter.month, letter.revision, letter.record_number,
+_SELECT = """
+    SELECT letter.id, force.id, letter.month, letter.revision, letter.record_number,
     CASE WHEN octet_length(letter.raw::text) <= %(most_raw_bytes)s THEN letter.raw::text END,
     octet_length(letter.raw::text), letter.rejections
 """
@@ -75,8 +75,7 @@ def served_letters(
         most_raw_bytes: How long a record may be to be given whole.
     """
     rows = connection.execute(
-        "SELECT"
-        + _COLUMNS
+        _SELECT
         + """
         FROM unnest(%(codes)s::smallint[], %(months)s::date[], %(numbers)s::smallint[]) WITH ORDINALITY
             AS asked (force_code, month, number, place)
@@ -104,8 +103,7 @@ def find_letter(connection: Connection, letter_id: int, *, most_raw_bytes: int) 
     Find one dead letter by its number; None: there is none.
     """
     row = connection.execute(
-        "SELECT"
-        + _COLUMNS
+        _SELECT
         + """
         , letter.state, letter.attempts, letter.created_at, letter.decided_at
         FROM dead_letter AS letter JOIN force ON force.code = letter.force_code WHERE letter.id = %(id)s
@@ -134,8 +132,7 @@ def letters_now(
         after: Only those with a higher number.
     """
     rows = connection.execute(
-        "SELECT"
-        + _COLUMNS
+        _SELECT
         + """
         , letter.state, letter.attempts, letter.created_at, letter.decided_at
         FROM dead_letter AS letter JOIN force ON force.code = letter.force_code
