@@ -160,7 +160,12 @@ def test_of_a_force_that_is_not_held_no_total_is_told(database: Database) -> Non
     assert counts_of(database, snapshot, StopFilter(forces=(FORCE,)), (Group.FORCE,)) == {}
     assert counts_of(database, snapshot, StopFilter(forces=(FORCE,), labels={"gender": ("Male",)}), ()) == {}
     assert counts_of(database, snapshot, StopFilter(forces=(FORCE,), located=True), ()) == {}
-    assert counts_of(database, snapshot, StopFilter(labels={"type": ("Vehicle search",), "age_range": ("under 10",)}, located=True), ()) == {(): 0}
+    assert counts_of(
+        database,
+        snapshot,
+        StopFilter(labels={"type": ("Vehicle search",), "age_range": ("under 10",)}, located=True),
+        (),
+    ) == {(): 0}
 
 
 def test_nothing_is_counted_where_nothing_is_held(database: Database) -> None:
