@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
@@ -104,6 +104,14 @@ class Reading:
         """
 
         def reading() -> _T:
+            try:
+                with self._threaded.connection() as connection:
+                    return read(connection, *args, **kwargs)
+            except psycopg.Error as error:
+                if not is_store_gone(error):
+                    raise
+            # The database was restarted: connections that were lost are made anew, and what only reads is asked again.
+            self._threaded.check()
             with self._threaded.connection() as connection:
                 return read(connection, *args, **kwargs)
 
@@ -176,11 +184,27 @@ class Reading:
         return int(rows[0][0]) if rows else 0
 
     async def _ask_pool(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        async def fetch(connection: AsyncConnection[Any]) -> list[tuple[Any, ...]]:
+            return await (await connection.execute(statement)).fetchall()
+
         try:
-            async with self.pool.connection() as connection:
-                return await (await connection.execute(statement)).fetchall()
+            return await self.ask(fetch)
         except (psycopg.Error, PoolTimeout) as error:
             raise as_trouble(error, self._settings) from error
+
+    async def ask(self, ask: Callable[[AsyncConnection[Any]], Awaitable[_T]]) -> _T:
+        """
+        Ask a question on the event loop, with a connection of `pool`; once more where that one had been lost.
+        """
+        try:
+            async with self.pool.connection() as connection:
+                return await ask(connection)
+        except psycopg.Error as error:
+            if not is_store_gone(error):
+                raise
+        await self.pool.check()
+        async with self.pool.connection() as connection:
+            return await ask(connection)
 
     async def _ask_keeper(
         self, ask: Callable[Concatenate[Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs

@@ -142,8 +142,8 @@ async def find_page(
                 break
             if cached is None or cached[0] is not snapshot:
                 break
-            async with reading.pool.connection() as connection:
-                generation, page = await question.pages.find_current(connection, after)
+            pages = question.pages
+            generation, page = await reading.ask(lambda connection: pages.find_current(connection, after))  # noqa: B023
             if generation == cached[1]:
                 return question, page
             current = (await reading.current(generation))[0]
@@ -151,8 +151,8 @@ async def find_page(
                 break
             snapshot = current
         question = _question(asked, snapshot, base)
-        async with reading.pool.connection() as connection:
-            return question, await question.pages.find_async(connection, after)
+        by_numbers = question.pages
+        return question, await reading.ask(lambda connection: by_numbers.find_async(connection, after))
     except (psycopg.Error, PoolTimeout) as error:
         raise as_trouble(error, request.app.state.settings) from error
 
