@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from stopsearch.domain.errors import ConfigError, UnknownForce
 from stopsearch.domain.forces import parse_force_id
 
 ENV_PREFIX = "STOPSEARCH_"
+
+# The queues of tasks. `control` plans, tends and keeps house; `daily` has the newest months, so that no backfill is
+# before them.
+QUEUES = ("control", "daily", "backfill", "replay")
 
 # What is read elsewhere: the folder of secrets, and what the tests go by.
 _NO_SETTINGS = ("SECRETS_DIR", "TEST_", "KILLS", "SHARED_DATA")
@@ -172,6 +176,76 @@ class Settings(BaseSettings):
     event_streams: int = Field(
         default=32, ge=1, description="Clients that may follow the events of ingestions at once."
     )
+    broker_url: SecretStr | None = Field(
+        default=None,
+        description="Address of a RabbitMQ, as amqp://user:password@host:5672/vhost. With it, workers run the batches "
+        "that the schedule, the API and 'ingest --distributed' ask for.",
+    )
+    result_url: SecretStr | None = Field(
+        default=None,
+        description="Address of the Redis in which results of tasks are kept for a day. Without it, that of "
+        "STOPSEARCH_REDIS_URL; without either, none are kept. What counts is in the database.",
+    )
+    worker_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=QUEUES,
+        description="Queues that a worker serves, separated by commas: control, daily, backfill, replay.",
+    )
+    worker_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Processes of one worker, each of which runs one task at a time."
+    )
+    worker_prefetch: int = Field(
+        default=1, ge=1, le=16, description="Tasks of one queue that each process of a worker may hold in reserve."
+    )
+    worker_max_tasks: int = Field(
+        default=2000, ge=1, description="Tasks after which a process of a worker is replaced by a fresh one."
+    )
+    task_soft_limit_s: float = Field(
+        default=900,
+        gt=0,
+        description="Seconds after which a task is told to end; it is tried again later. Below the 30 minutes after "
+        "which RabbitMQ takes a task back.",
+    )
+    task_hard_limit_s: float = Field(
+        default=960, gt=0, description="Seconds after which a task's process is killed. More than the soft limit."
+    )
+    worker_grace_s: float = Field(
+        default=30,
+        ge=0,
+        description="Seconds that a worker that is told to stop (SIGTERM) gives the tasks in hand; what has not ended "
+        "by then goes back to its queue.",
+    )
+    month_retry_hours: float = Field(
+        default=12,
+        ge=0,
+        description="Hours for which workers try a force-month again that fails in passing, before its batch ends "
+        "without it. It stays due.",
+    )
+    tend_every_s: float = Field(
+        default=30,
+        gt=0,
+        description="Seconds between two looks of Beat's for force-months that are to be tried again, or whose task "
+        "was lost.",
+    )
+    poll_hour: int = Field(
+        default=2, ge=0, le=23, description="Hour, in UTC, at which Beat starts the daily batch of what is due."
+    )
+    recheck_day: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "never"] = Field(
+        default="sunday", description="Day on which Beat starts the weekly recheck of every listed month."
+    )
+    recheck_hour: int = Field(default=4, ge=0, le=23, description="Hour, in UTC, of the weekly recheck.")
+    replay_hour: int = Field(
+        default=5, ge=0, le=23, description="Hour, in UTC, of the daily replay of dead letters that older rules made."
+    )
+    housekeeping_hour: int = Field(
+        default=6, ge=0, le=23, description="Hour, in UTC, of the daily housekeeping: bodies that may go, old results."
+    )
+    fallback_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the rate at which the publisher is asked while the Redis of STOPSEARCH_REDIS_URL is "
+        "away; all processes share it through the database then.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="Least level of log events that are written to standard error."
     )
@@ -191,10 +265,24 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from error
         return value
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "worker_queues", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("worker_queues")
+    @classmethod
+    def _check_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or set(value) - set(QUEUES):
+            raise ValueError(f"it must name one or more of {', '.join(QUEUES)}")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("amqp://", "amqps://")):
+            raise ValueError("it must start with amqp:// or amqps://")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -226,6 +314,19 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Settings:
+        if self.task_hard_limit_s <= self.task_soft_limit_s:
+            raise ValueError("STOPSEARCH_TASK_HARD_LIMIT_S must be more than STOPSEARCH_TASK_SOFT_LIMIT_S")
+        return self
+
+    @property
+    def is_distributed(self) -> bool:
+        """
+        Tell whether workers run the batches that are asked for.
+        """
+        return self.broker_url is not None
 
     @property
     def is_embedded(self) -> bool:
@@ -260,7 +361,7 @@ def read_settings() -> Settings:
         return Settings(_secrets_dir=secrets)  # type: ignore[call-arg]  # pydantic-settings takes it, undeclared
     except ValidationError as error:
         faults = "; ".join(
-            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: "
+            (f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: " if fault["loc"] else "")
             + fault["msg"].removeprefix("Value error, ").removesuffix(".")
             for fault in error.errors(include_input=False, include_url=False)
         )

@@ -20,7 +20,7 @@ MEANINGS: Final[dict[int, str]] = {
     3: "A setting can't be used: the database's address, say, or its user's rights. No stop was written.",
     4: "The publisher, or an archive, could not be read.",
     5: "A month was refused, because too many of its records were rejected. The last revision stays.",
-    6: "The database is away or busy, has no schema yet or a newer one, or refused a statement.",
+    6: "The database is away or busy, has no schema yet or a newer one, or refused a statement; or RabbitMQ is away.",
     FAILURES: "It went to its end, but some force-months failed or something was refused by name.",
     UNHEALTHY: "`doctor` found something wrong.",
     INTERRUPTED: "It was interrupted by Ctrl-C (143: by SIGTERM). The next call goes on from there.",

@@ -16,6 +16,7 @@ Every error that stopsearch raises on purpose, and how each kind is treated.
     │   └── RunAlreadyActive                    another process is bringing this force-month in
     ├── RequestError                            what was asked for can't be meant
     │   ├── UnknownForce · MonthOutOfRange · BadMonth · BadPath · UnknownRevision · BodyGone · ...
+    ├── BrokerUnavailable          (Transient)  RabbitMQ is away: nothing can be sent to workers
     ├── AccessRefused                           over HTTP: no token, or what needs one is off
     │   └── AccessOff · TokenRefused
     ├── ServerBusy                 (Transient)  as many are served as may be at once
@@ -327,6 +328,15 @@ class ServerBusy(Transient):
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 5) -> None:
         super().__init__(message, remedy=remedy)
         self.headers = {"Retry-After": str(retry_after_s)}
+
+
+class BrokerUnavailable(Transient):
+    """
+    RabbitMQ does not answer. What was asked for is in the ledger, and is sent once it is back.
+    """
+
+    kind = "broker_unavailable"
+    exit_code = 6
 
 
 class ConfigError(Terminal):

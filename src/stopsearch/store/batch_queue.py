@@ -79,7 +79,7 @@ def unfinished_batches(connection: Connection) -> list[QueuedEntry]:
     rows = connection.execute(
         f"""
         SELECT id, requested_by, asked_for FROM ingest_batch AS batch
-        WHERE trigger = %(trigger)s AND (status = 'queued' OR (status = 'running' AND NOT {BATCH_IS_ALIVE}))
+        WHERE trigger = %(trigger)s AND NOT is_distributed AND (status = 'queued' OR (status = 'running' AND NOT {BATCH_IS_ALIVE}))
         ORDER BY id
         """,  # nosec B608: made of our own words only
         {"trigger": HTTP_TRIGGER},

@@ -31,7 +31,9 @@ class BatchEntry:
     trigger: str
     requested_by: str
     status: BatchStatus
-    is_alive: bool  # whether a process runs it now
+    is_alive: bool  # whether a process, or the workers, run it now
+    is_distributed: bool  # whether workers run it
+    cancel_asked_at: datetime | None
     asked_for: dict[str, Any]
     asked_at: datetime
     started_at: datetime | None  # None while it is queued
@@ -112,18 +114,21 @@ def runs_since(
 def _batches(connection: Connection, which: str, **parameters: Any) -> list[BatchEntry]:
     query = f"""
         SELECT batch.id, batch.trigger, batch.requested_by, batch.status,
-            batch.status = 'running' AND {BATCH_IS_ALIVE} AS is_alive,
+            batch.status = 'running' AND (batch.is_distributed OR {BATCH_IS_ALIVE}) AS is_alive,
+            batch.is_distributed, batch.cancel_asked_at,
             batch.asked_for - ARRAY['asked_at', 'force_months', 'error', 'refused'] AS asked_for,
             coalesce((batch.asked_for ->> 'asked_at')::timestamptz, batch.started_at) AS asked_at,
             CASE WHEN batch.status <> 'queued' THEN batch.started_at END AS started_at, batch.ended_at,
             (batch.asked_for ->> 'force_months')::integer AS force_months,
-            (
+            CASE WHEN batch.is_distributed THEN (
+                SELECT count(*) FROM batch_month WHERE batch_id = batch.id AND ended_at IS NOT NULL
+            ) ELSE (
                 SELECT count(*) FROM ingest_run AS run WHERE run.batch_id = batch.id AND (
                     run.status = ANY(%(settled)s)
                     -- What failed before a batch was cut short is tried again.
                     OR (run.status = 'failed' AND run.started_at >= batch.started_at)
                 )
-            ) AS ended,
+            ) END AS ended,
             (
                 SELECT coalesce(jsonb_object_agg(status, runs), '{{}}')
                 FROM (SELECT status, count(*) AS runs FROM ingest_run WHERE batch_id = batch.id GROUP BY status) AS run

@@ -108,7 +108,9 @@ def end_stale_batches(connection: Connection, *, at: datetime) -> int:
     Returns:
         How many there were.
     """
-    running = connection.execute("SELECT id FROM ingest_batch WHERE status = 'running' ORDER BY id").fetchall()
+    running = connection.execute(
+        "SELECT id FROM ingest_batch WHERE status = 'running' AND NOT is_distributed ORDER BY id"
+    ).fetchall()
     stale = 0
     for (batch_id,) in running:
         with connection.transaction():

@@ -5,7 +5,15 @@ Forces, months and revisions are referred to by (`force_code`, `month`, `number`
 """
 
 from stopsearch.store.tables.base import Base
-from stopsearch.store.tables.ledger import CallBudget, DeadLetter, IngestBatch, IngestRun, Revision
+from stopsearch.store.tables.ledger import (
+    BatchMonth,
+    CallBudget,
+    DeadLetter,
+    IngestBatch,
+    IngestRun,
+    Revision,
+    ScheduleSlot,
+)
 from stopsearch.store.tables.publication import (
     Force,
     Listing,
@@ -20,6 +28,7 @@ from stopsearch.store.tables.stops import Stop, StopCount, StopTotal
 
 __all__ = [
     "Base",
+    "BatchMonth",
     "CallBudget",
     "DeadLetter",
     "Force",
@@ -31,6 +40,7 @@ __all__ = [
     "Population",
     "PublishedBody",
     "Revision",
+    "ScheduleSlot",
     "ServerKey",
     "Serving",
     "Snapshot",

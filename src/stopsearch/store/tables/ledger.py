@@ -37,8 +37,58 @@ class IngestBatch(Base):
     status: Mapped[str]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    # Run by workers: no one process holds its lock, and whether it has ended is told by its rows of `batch_month`.
+    is_distributed: Mapped[bool] = mapped_column(server_default=text("false"))
+    sent_at: Mapped[datetime | None]  # when workers were last told to plan it
+    cancel_asked_at: Mapped[datetime | None]
+    cancel_asked_by: Mapped[str | None]
 
     __table_args__ = (one_of("status", BatchStatus),)
+
+
+class BatchMonth(Base):
+    """
+    One force-month of a batch that workers run: planned, sent to a queue, and how it ended.
+
+    It is outstanding until `ended_at`; a batch with no outstanding one is over. A task is only a call to look here:
+    lost, it is sent again; delivered twice, the second finds nothing to do.
+    """
+
+    __tablename__ = "batch_month"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("ingest_batch.id"), primary_key=True, autoincrement=False)
+    force_code: Mapped[Small] = mapped_column(primary_key=True, autoincrement=False)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    ordinal: Mapped[int]  # the order in which they are sent
+    queue: Mapped[str]
+    reason: Mapped[str]
+    planned_at: Mapped[datetime]
+    next_at: Mapped[datetime]  # it is not sent before
+    sent_at: Mapped[datetime | None]
+    deliveries: Mapped[Small] = mapped_column(server_default=text("0"))  # since it was last sent
+    tries: Mapped[Small] = mapped_column(server_default=text("0"))  # that failed in passing, or found it busy
+    status: Mapped[str | None]  # how its last run ended; NULL before the first has
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["force_code"], ["force.code"]),
+        one_of("status", RunStatus),
+        CheckConstraint("ended_at IS NULL OR status IS NOT NULL", name="ended_with_status"),
+        Index("ix_batch_month_outstanding", "batch_id", postgresql_where=text("ended_at IS NULL")),
+    )
+
+
+class ScheduleSlot(Base):
+    """
+    One tick of a schedule that was taken: whoever inserts the row starts what is due then, and nobody else does.
+    """
+
+    __tablename__ = "schedule_slot"
+
+    schedule: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime]
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("ingest_batch.id"))  # NULL where it started none
 
 
 class IngestRun(Base):
