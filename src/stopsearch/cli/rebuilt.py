@@ -5,8 +5,8 @@ What a rebuild of force-months did, for reprocess, replay and revert.
 from __future__ import annotations
 
 from stopsearch.cli.closing import run_json, show_rules, show_runs, show_trouble
-from stopsearch.cli.exit_codes import FAILURES, OK
-from stopsearch.cli.terminal import many, say, say_json
+from stopsearch.cli.exit_codes import FAILURES, INTERRUPTED, OK
+from stopsearch.cli.terminal import many, safe, say, say_json
 from stopsearch.domain.states import RunStatus
 from stopsearch.flows.rebuild import RebuildReport
 
@@ -26,10 +26,11 @@ def show_rebuilt(report: RebuildReport, *, as_json: bool, nothing: str, as_repla
                 "batch": report.batch_id,
                 "replayed": report.replayed,
                 "still_rejected": report.still_rejected,
+                "cancelled_by": report.cancelled_by,
                 "runs": [run_json(run) for run in report.runs],
             }
         )
-    elif not report.runs:
+    elif not report.runs and report.cancelled_by is None:
         say(nothing)
     else:
         if as_replay:
@@ -41,4 +42,8 @@ def show_rebuilt(report: RebuildReport, *, as_json: bool, nothing: str, as_repla
         show_runs(report.runs, unchanged="the rules give the same")
         show_rules([run for run in report.runs if run.outcome.status is RunStatus.REVISED])
         show_trouble(report.runs)
+    if report.cancelled_by is not None:
+        if not as_json:
+            say(f"Cancelled by {safe(report.cancelled_by)}. What was done stays; run the same again for the rest.")
+        return INTERRUPTED
     return FAILURES if failed else OK

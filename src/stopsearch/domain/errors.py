@@ -249,6 +249,14 @@ class UnknownBatch(RequestError):
     kind = "unknown_batch"
 
 
+class BatchEnded(RequestError):
+    """
+    The batch that is to be cancelled has ended.
+    """
+
+    kind = "batch_ended"
+
+
 class UnknownLetter(RequestError):
     """
     No dead letter has this number.

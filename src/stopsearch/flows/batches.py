@@ -8,8 +8,8 @@ import asyncio
 import getpass
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,7 @@ from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.runs import Job, RunReport, Watcher
 from stopsearch.settings import Settings
 from stopsearch.source.api import Traffic
+from stopsearch.store.batch_cancel import cancel_asked_by
 from stopsearch.store.batch_queue import SettledRun, claim_entry, settled_runs
 from stopsearch.store.database import Database
 from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_asked, note_refused
@@ -36,6 +37,8 @@ from stopsearch.telemetry.events import Event
 log = structlog.get_logger()
 
 _WENT_WRONG = (RunStatus.FAILED, RunStatus.REFUSED, RunStatus.BUSY)
+# How often a batch looks whether somebody asks for its end.
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,16 @@ class BatchReport:
     refusals: list[SourceError] = field(default_factory=list)  # archives and members that were refused by name
     traffic: Traffic | None = None
     duration_s: float = 0.0
+    cancelled_by: str | None = None  # who asked for its end in the ledger, where it has ended for that
+    force_months: int | None = None  # of how many it is, where `due` does not list them
+
+    @property
+    def left(self) -> int:
+        """
+        Count the force-months that it was about and has not done.
+        """
+        total = len(self.due) if self.force_months is None else self.force_months
+        return max(0, total - self.count(*(status for status in RunStatus if status is not RunStatus.CANCELLED)))
 
     def count(self, *statuses: RunStatus) -> int:
         """
@@ -90,6 +103,7 @@ class Batch:
         self._settled: list[SettledRun] = []
         self._is_settled: set[tuple[str, Month, str | None]] = set()
         self._has_refusals = False
+        self._cancelled_by: str | None = None
         try:
             end_stale_batches(self._connection, at=datetime.now(UTC))
             if queued_id is None:
@@ -112,7 +126,7 @@ class Batch:
 
     def __exit__(self, *_: object) -> None:
         try:
-            end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
+            self.status = end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
             keep_current(self._connection)  # with the states that this batch left, so that it can be cited
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise store_gone(error) from error  # the next batch finds this one cut short, and says so
@@ -155,6 +169,50 @@ class Batch:
             self._has_refusals = True
             note_refused(self._connection, self.id, [str(refusal) for refusal in refusals])
 
+    def is_cancelled(self) -> bool:
+        """
+        Look in the ledger whether somebody asks for the end of this batch. From any thread.
+        """
+        if self._cancelled_by is None:
+            self._cancelled_by = cancel_asked_by(self._connection, self.id)
+        return self._cancelled_by is not None
+
+    @property
+    def cancelled_by(self) -> str | None:
+        """
+        Tell who asked for its end, where it has ended for that.
+        """
+        return self._cancelled_by if self.status is BatchStatus.CANCELLED else None
+
+    @asynccontextmanager
+    async def stopped_or_cancelled(self, stopping: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
+        """
+        Give what to stop the batch by: it is set once `stopping` is, and once somebody asks for its end in the ledger.
+        """
+        stop = asyncio.Event()
+        watches = [asyncio.ensure_future(self._watch_ledger(stop))]
+        if stopping is not None:
+            if stopping.is_set():
+                stop.set()
+            watches.append(asyncio.ensure_future(_pass_on(stopping, stop)))
+        try:
+            yield stop
+        finally:
+            for watch in watches:
+                watch.cancel()
+            # A look may still be under way in its thread; the connection lets in one statement at a time.
+            await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _watch_ledger(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                if await asyncio.to_thread(self.is_cancelled):
+                    stop.set()
+                    return
+            except psycopg.Error:  # the batch's own work meets it too, and says so
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     async def bring_in(
         self,
         groups: Sequence[Sequence[Job]],
@@ -167,22 +225,21 @@ class Batch:
         """
         Bring groups of jobs in, one group after another.
         """
-        stopping = stopping or asyncio.Event()
         limits = RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records)
         runs: list[RunReport] = []
-        with BringIn(
-            self._database,
-            batch_id=self.id,
-            in_flight=in_flight,
-            limits=limits,
-            watcher=watcher,
-            stopping=stopping,
-        ) as bringing:
-            for jobs in groups:
-                if not stopping.is_set():
-                    runs += await bringing.bring_in(jobs)
-        if not stopping.is_set():
-            self.finish(runs)
+        async with self.stopped_or_cancelled(stopping) as stop:
+            with BringIn(
+                self._database,
+                in_flight=in_flight,
+                limits=limits,
+                watcher=watcher,
+                stopping=stop,
+            ) as bringing:
+                for jobs in groups:
+                    if not stop.is_set():
+                        runs += await bringing.bring_in(jobs, batch_id=self.id)
+            if not stop.is_set():
+                self.finish(runs)
         return runs
 
     def finish(self, runs: Sequence[RunReport]) -> None:
@@ -221,7 +278,13 @@ class Batch:
             refusals=refusals,
             traffic=traffic,
             duration_s=duration_s,
+            cancelled_by=self.cancelled_by,
         )
+
+
+async def _pass_on(stopping: asyncio.Event, stop: asyncio.Event) -> None:
+    await stopping.wait()
+    stop.set()
 
 
 def begun(

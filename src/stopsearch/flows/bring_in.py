@@ -63,34 +63,33 @@ _BUSY_WAIT_S = 2.0
 
 class BringIn:
     """
-    Brings the jobs of one batch in. Use as a context manager: it holds its connections and threads.
+    Brings jobs in. Use as a context manager: it holds its connections and threads.
 
     Args:
-        batch_id: The batch that the runs belong to.
         in_flight: How many force-months may be on their way at once, which bounds the memory.
         limits: When a whole month is refused.
         stopping: Set it to take no further job and drop those that are still being fetched.
+        writers: How many force-months may be stored at the same time.
     """
 
     def __init__(
         self,
         database: Database,
         *,
-        batch_id: int,
         in_flight: int,
         limits: RefusalLimits,
         watcher: Watcher | None = None,
         stopping: asyncio.Event | None = None,
+        writers: int = _WRITERS,
     ) -> None:
-        self._batch_id = batch_id
         self._in_flight = in_flight
         self._limits = limits
         self._watcher = watcher or Unwatched()
         self._stopping = stopping or asyncio.Event()
         self._desk = _Desk(database)  # locks, looks and ledger
-        self._writers = Writers(database, _WRITERS)
+        self._writers = Writers(database, writers)
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._storing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="store")
+        self._storing = ThreadPoolExecutor(writers, thread_name_prefix="store")
 
     def __enter__(self) -> BringIn:
         return self
@@ -101,9 +100,12 @@ class BringIn:
         self._writers.close()
         self._desk.close()
 
-    async def bring_in(self, jobs: Iterable[Job]) -> list[RunReport]:
+    async def bring_in(self, jobs: Iterable[Job], *, batch_id: int) -> list[RunReport]:
         """
         Bring every job in; a job whose force-month is busy is queued again, a few times.
+
+        Args:
+            batch_id: The batch that the runs belong to.
 
         Returns:
             One report a job that was begun. A failing force-month harms only itself.
@@ -120,7 +122,7 @@ class BringIn:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self._in_flight, len(waiting))):
-                        group.create_task(self._work(queue, reports, busy, is_last=is_last))
+                        group.create_task(self._work(batch_id, queue, reports, busy, is_last=is_last))
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from errors  # all of them lost the same database: one error says so
             if not busy or self._stopping.is_set():
@@ -129,20 +131,25 @@ class BringIn:
             await asyncio.sleep(_BUSY_WAIT_S * attempt)
         return reports
 
-    async def _work(self, queue: Iterator[Job], reports: list[RunReport], busy: list[Job], *, is_last: bool) -> None:
+    async def _work(
+        self, batch_id: int, queue: Iterator[Job], reports: list[RunReport], busy: list[Job], *, is_last: bool
+    ) -> None:
         for job in queue:
             if self._stopping.is_set():
                 return
-            report = await self._run(job)
+            report = await self.run(job, batch_id=batch_id)
             if report.outcome.status is RunStatus.BUSY and not is_last:
                 busy.append(job)
                 continue
             reports.append(report)
             self._watcher.run_finished(report)
 
-    async def _run(self, job: Job) -> RunReport:
+    async def run(self, job: Job, *, batch_id: int) -> RunReport:
         """
         Bring one force-month in, and say how it ended: in the ledger, in one log line, and in the report.
+
+        Raises:
+            StoreUnavailable: The database went away.
         """
         watch = Stopwatch()
         code = run_id = None
@@ -151,7 +158,7 @@ class BringIn:
             try:
                 code = await self._ask(lambda desk: force_code(desk, job.force))
                 is_locked = await self._try_lock(job, code)
-                run_id = await self._begin(job, code)
+                run_id = await self._begin(job, code, batch_id)
                 if is_locked:
                     structlog.contextvars.bind_contextvars(run_id=run_id)
                     self._watcher.run_started(job)
@@ -180,10 +187,10 @@ class BringIn:
     async def _unlock(self, job: Job, code: int) -> None:
         await self._ask_in_passing(lambda desk: unlock_month(desk, code, job.month))
 
-    async def _begin(self, job: Job, code: int) -> int:
+    async def _begin(self, job: Job, code: int, batch_id: int) -> int:
         return await self._ask(
             lambda desk: begin_run(
-                desk, batch_id=self._batch_id, force_code=code, month=job.month, source=job.source, at=_now()
+                desk, batch_id=batch_id, force_code=code, month=job.month, source=job.source, at=_now()
             )
         )
 

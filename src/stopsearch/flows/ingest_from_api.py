@@ -14,12 +14,11 @@ from stopsearch.domain.months import Month
 from stopsearch.domain.published import Availability, PublishedMonth
 from stopsearch.domain.states import BatchStatus, Source
 from stopsearch.flows.batches import Batch, BatchReport, Trigger, as_asked, begun
+from stopsearch.flows.call_limits import call_limits
 from stopsearch.flows.plan import DueMonth, RecheckAfter, Wanted, check_wanted, due_months
 from stopsearch.flows.runs import Job, Watcher
 from stopsearch.settings import Settings
 from stopsearch.source.api import PoliceApi
-from stopsearch.source.limiter import BURST
-from stopsearch.store.call_budget import PostgresCallBudget
 from stopsearch.store.database import Database
 from stopsearch.store.forces import any_unnamed, known_forces, name_forces
 from stopsearch.store.known_months import known_months
@@ -33,13 +32,16 @@ async def plan_from_api(
     Ask the publisher what it lists, record it, and say what is due of it.
 
     Args:
-        record: Whether what it lists is recorded; else nothing is written but the call budget's next slot.
+        record: Whether what it lists is recorded; else nothing is written but when the next slot falls due.
 
     Raises:
         SourceError: The publisher can't be asked.
         RequestError: What was asked for can't be meant.
     """
-    async with _budget(database, settings) as budget, PoliceApi.from_settings(settings, limiter=budget) as api:
+    async with (
+        call_limits(database, settings) as limits,
+        PoliceApi.from_settings(settings, limiter=limits.limiter, breaker=limits.breaker) as api,
+    ):
         return await _plan(database, settings, wanted, api, record=record)
 
 
@@ -62,7 +64,10 @@ async def ingest_from_api(
         stopping: Set it to end cleanly: what is being stored is finished, the next call goes on from there.
     """
     started = time.monotonic()
-    async with _budget(database, settings) as budget, PoliceApi.from_settings(settings, limiter=budget) as api:
+    async with (
+        call_limits(database, settings) as limits,
+        PoliceApi.from_settings(settings, limiter=limits.limiter, breaker=limits.breaker) as api,
+    ):
         planned_at = datetime.now(UTC)
         availability, due = await _plan(database, settings, wanted, api)
         if batch is not None:
@@ -159,9 +164,3 @@ class _Patience:
             else:
                 self._down_since = None
                 return published
-
-
-def _budget(database: Database, settings: Settings) -> PostgresCallBudget:
-    return PostgresCallBudget(
-        database, upstream_url=settings.upstream_url, rate_per_second=settings.rate_per_second, burst=BURST
-    )

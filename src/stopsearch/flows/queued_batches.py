@@ -12,10 +12,12 @@ import structlog
 
 from stopsearch.domain.errors import RunAlreadyActive, StopSearchError, StoreUnavailable
 from stopsearch.domain.states import BatchStatus, Source
-from stopsearch.flows.asked_batches import AskedBatch, AskedReplay, archive_path, checked, read_asked
+from stopsearch.flows.asked_batches import AskedBatch, AskedIngest, AskedReplay, archive_path, checked, read_asked
 from stopsearch.flows.batches import Batch, Trigger
+from stopsearch.flows.dispatch import Dispatch
 from stopsearch.flows.ingest_from_api import ingest_from_api
 from stopsearch.flows.ingest_from_archives import ingest_from_archives
+from stopsearch.flows.plan_batch import queue_for_workers, send_batch
 from stopsearch.flows.rebuild import replay_letters
 from stopsearch.flows.runs import RunReport, Unwatched
 from stopsearch.settings import Settings
@@ -47,6 +49,30 @@ def queue_batch(database: Database, settings: Settings, asked: AskedBatch, *, re
         return queue_entry(connection, requested_by=requested_by, asked_for=asked.as_json(), at=datetime.now(UTC))
 
 
+def take_on(
+    database: Database, settings: Settings, asked: AskedBatch, *, requested_by: str, dispatch: Dispatch | None
+) -> int:
+    """
+    Take on what a server is asked for: give it to workers where there are any, else queue it for the server itself.
+
+    Archives are files of the server, which workers on other machines don't have: it always runs them itself. Where
+    workers can't be told just now, the ledger remembers.
+
+    Returns:
+        The batch's number.
+
+    Raises:
+        RequestError: What was asked for can't be meant. Nothing is written.
+        RunAlreadyActive: Too many batches wait already.
+    """
+    is_of_files = isinstance(asked, AskedIngest) and asked.source is Source.ARCHIVE
+    if dispatch is None or is_of_files:
+        return queue_batch(database, settings, asked, requested_by=requested_by)
+    batch_id = queue_for_workers(database, settings, asked, trigger=HTTP_TRIGGER, requested_by=requested_by)
+    send_batch(database, dispatch, batch_id)
+    return batch_id
+
+
 def waiting_batches(database: Database) -> list[QueuedEntry]:
     """
     Give the batches asked for over HTTP that nobody runs, queued or cut short, in the order asked for.
@@ -75,17 +101,19 @@ async def run_queued(
     except RunAlreadyActive:
         return None
     with batch:
-        try:
-            runs = await _run(database, settings, entry, batch, stopping)
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # whatever is wrong with one batch must not keep the next ones waiting
-            if is_store_gone(error):
-                raise store_gone(error) from error
-            batch.fail(_understood(error, entry.id))
-        else:
-            if not stopping.is_set():
-                batch.finish(runs)
+        # Told to stop, the batch waits for the next server; cancelled, this one alone ends.
+        async with batch.stopped_or_cancelled(stopping) as stop:
+            try:
+                runs = await _run(database, settings, entry, batch, stop)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # whatever is wrong with one batch must not keep the next ones waiting
+                if is_store_gone(error):
+                    raise store_gone(error) from error
+                batch.fail(_understood(error, entry.id))
+            else:
+                if not stop.is_set():
+                    batch.finish(runs)
     return batch.status
 
 

@@ -40,6 +40,7 @@ class RebuildReport:
     runs: list[RunReport]
     replayed: int = 0  # dead letters whose records are stops now
     still_rejected: int = 0  # dead letters that were tried and stay open
+    cancelled_by: str | None = None  # who asked for its end in the ledger, where it has ended for that
 
 
 def reprocess(
@@ -60,6 +61,29 @@ def reprocess(
         trigger=trigger,
         progress=progress,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenLetters:
+    """
+    What a replay is about: the current editions that have open letters of those asked for, and how many letters.
+    """
+
+    editions: list[KeptEdition]
+    letters: int
+
+
+def letters_to_replay(
+    database: Database, *, force: str | None, month: Month | None, rule: str | None, ids: list[int] | None
+) -> ChosenLetters:
+    """
+    Choose the force-months that a replay is about.
+    """
+    with database.connect(autocommit=True) as connection:
+        letters = find_letters(connection, force=force, month=month, rule=rule, ids=ids)
+        chosen = {(letter.force, letter.month) for letter in letters}
+        editions = [e for e in current_editions(connection) if (e.force, e.month) in chosen]
+    return ChosenLetters(editions=editions, letters=len(letters))
 
 
 def replay_letters(
@@ -85,17 +109,15 @@ def replay_letters(
         batch: One that was queued and is run now: the runs are its, and what has settled in it is not done again.
         is_stopping: Asked before each force-month whether to leave the rest.
     """
-    with database.connect(autocommit=True) as connection:
-        letters = find_letters(connection, force=force, month=month, rule=rule, ids=ids)
-        chosen = {(letter.force, letter.month) for letter in letters}
-        editions = [e for e in current_editions(connection) if (e.force, e.month) in chosen]
+    chosen = letters_to_replay(database, force=force, month=month, rule=rule, ids=ids)
+    editions = chosen.editions
     if batch is not None:
         editions = [edition for edition in editions if not batch.is_settled(edition.force, edition.month)]
     return _rebuild_all(
         database,
         settings,
         [(edition, Cause.REPLAY) for edition in editions],
-        asked_for={"source": "kept", "cause": "replay", "letters": len(letters)},
+        asked_for={"source": "kept", "cause": "replay", "letters": chosen.letters},
         trigger=trigger,
         batch=batch,
         progress=progress,
@@ -219,7 +241,7 @@ def _rebuild_all(
         for attempt in range(1, _BUSY_TRIES + 1):
             busy: list[tuple[KeptEdition, Cause]] = []
             for edition, cause in waiting:
-                if is_stopping():
+                if is_stopping() or batch.is_cancelled():
                     break
                 rebuild = Rebuild(connection, edition, cause, limits)
                 report = rebuild.run(batch.id)
@@ -231,10 +253,12 @@ def _rebuild_all(
                 still += rebuild.still_rejected
                 if progress is not None:
                     progress(len(runs), total)
-            if not busy or is_stopping():
+            if not busy or is_stopping() or batch.is_cancelled():
                 break
             waiting = busy
             time.sleep(_BUSY_WAIT_S * attempt)
-        if not is_stopping():
+        if not (is_stopping() or batch.is_cancelled()):
             batch.finish(runs)
-    return RebuildReport(batch_id=batch.id, runs=runs, replayed=replayed, still_rejected=still)
+    return RebuildReport(
+        batch_id=batch.id, runs=runs, replayed=replayed, still_rejected=still, cancelled_by=batch.cancelled_by
+    )

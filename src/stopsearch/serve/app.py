@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
+from stopsearch.flows.dispatch import Dispatch
 from stopsearch.serve.answer_cache import AnswerCache
 from stopsearch.serve.answers import SOFTWARE_VERSION
 from stopsearch.serve.document import complete_document
@@ -91,6 +92,17 @@ class _App(FastAPI):
         return self.openapi_schema
 
 
+def _dispatch(settings: Settings) -> Dispatch | None:
+    """
+    Give what batches are sent to workers by, where there are any.
+    """
+    if not settings.is_distributed:
+        return None
+    from stopsearch.worker.dispatch import CeleryDispatch  # it brings Celery along, which no other server needs
+
+    return CeleryDispatch.from_settings(settings)
+
+
 def make_app(database: Database, settings: Settings) -> FastAPI:
     """
     Make the application for a database that is ready for use.
@@ -100,6 +112,7 @@ def make_app(database: Database, settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with database.connect(autocommit=True) as connection:
             app.state.cursor_key = cursor_key(connection)
+        app.state.dispatch = _dispatch(settings)
         app.state.answers = AnswerCache(settings, secret=app.state.cursor_key)
         try:
             async with Reading(database, settings) as reading:

@@ -111,11 +111,12 @@ class Progress(BaseModel):
 
 class Links(BaseModel):
     """
-    Where a batch is looked at and followed.
+    Where a batch is looked at, followed and cancelled.
     """
 
     self: str
     events: str
+    cancel: str
 
 
 class BatchAnswer(BaseModel):
@@ -127,7 +128,10 @@ class BatchAnswer(BaseModel):
     status: BatchStatus
     trigger: str = Field(description="What started it: `http`, or a command by its name.")
     requested_by: str
-    is_alive: bool = Field(description="Whether a process runs it now.")
+    is_alive: bool = Field(description="Whether a process, or the workers, run it now.")
+    is_distributed: bool = Field(description="Whether workers run it, and not the server.")
+    note: str | None = Field(description="What it waits for, where that is not plain.")
+    cancel_asked_at: Instant | None = Field(description="When somebody asked for its end.")
     asked_for: dict[str, Any]
     asked_at: Instant
     started_at: Instant | None
@@ -210,6 +214,9 @@ def batch_answer(entry: BatchEntry, *, at: str) -> BatchAnswer:
         trigger=entry.trigger,
         requested_by=entry.requested_by,
         is_alive=entry.is_alive,
+        is_distributed=entry.is_distributed,
+        note=_note(entry),
+        cancel_asked_at=_iso(entry.cancel_asked_at),
         asked_for=entry.asked_for,
         asked_at=entry.asked_at.isoformat(),
         started_at=_iso(entry.started_at),
@@ -219,7 +226,7 @@ def batch_answer(entry: BatchEntry, *, at: str) -> BatchAnswer:
         error=Trouble(**entry.error) if entry.error else None,
         refused=entry.refused,
         refused_count=entry.refused_count,
-        links=Links(self=f"{at}/{entry.id}", events=f"{at}/{entry.id}/events"),
+        links=Links(self=f"{at}/{entry.id}", events=f"{at}/{entry.id}/events", cancel=f"{at}/{entry.id}/cancel"),
     )
 
 
@@ -246,6 +253,14 @@ def run_answer(entry: RunEntry) -> RunAnswer:
         started_at=entry.started_at.isoformat(),
         ended_at=_iso(entry.ended_at),
     )
+
+
+def _note(entry: BatchEntry) -> str | None:
+    if entry.status is BatchStatus.RUNNING and entry.cancel_asked_at is not None:
+        return "It is being cancelled: what is being stored is finished first."
+    if entry.status is BatchStatus.QUEUED and entry.is_distributed and entry.sent_at is None:
+        return "It waits for RabbitMQ, which did not answer: workers are told of it once it is back."
+    return None
 
 
 def _iso(instant: datetime | None) -> str | None:

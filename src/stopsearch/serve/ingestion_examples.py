@@ -15,6 +15,9 @@ _QUEUED: dict[str, Any] = {
     "trigger": "http",
     "requested_by": "token@127.0.0.1",
     "is_alive": False,
+    "is_distributed": False,
+    "note": None,
+    "cancel_asked_at": None,
     "asked_for": {
         "to": "2023-07",
         "from": "2023-06",
@@ -32,7 +35,7 @@ _QUEUED: dict[str, Any] = {
     "error": None,
     "refused": [],
     "refused_count": 0,
-    "links": {"self": f"{_AT}/12", "events": f"{_AT}/12/events"},
+    "links": {"self": f"{_AT}/12", "events": f"{_AT}/12/events", "cancel": f"{_AT}/12/cancel"},
 }
 _FINISHED: dict[str, Any] = {
     **_QUEUED,
@@ -92,10 +95,18 @@ _REPLAY: dict[str, Any] = {
         "source": "kept",
     },
     "asked_at": "2026-11-24T22:31:02.514417+00:00",
-    "links": {"self": f"{_AT}/13", "events": f"{_AT}/13/events"},
+    "links": {"self": f"{_AT}/13", "events": f"{_AT}/13/events", "cancel": f"{_AT}/13/cancel"},
+}
+
+_CANCELLED: dict[str, Any] = {
+    **_QUEUED,
+    "status": "cancelled",
+    "cancel_asked_at": "2026-11-24T22:25:58.902714+00:00",
+    "ended_at": "2026-11-24T22:25:58.902714+00:00",
 }
 
 QUEUED_BATCH: dict[str, Any] = {"data": _QUEUED}
+CANCELLED_BATCH: dict[str, Any] = {"data": _CANCELLED}
 QUEUED_REPLAY: dict[str, Any] = {"data": _REPLAY}
 LIST_OF_BATCHES: dict[str, Any] = {"data": [_REPLAY, _FINISHED], "next": f"{_AT}?limit=2&before=12"}
 FINISHED_BATCH: dict[str, Any] = {"data": {**_FINISHED, "runs": _RUNS}, "next": None}

@@ -30,6 +30,7 @@ _MOST_TOLD = 1000
 # Everything else that was asked for and can't be meant is a 422.
 STATUS: dict[str, int] = {
     "run_already_active": 409,
+    "batch_ended": 409,
     "query_too_slow": 503,
     "store_unavailable": 503,
     "schema_out_of_date": 503,
@@ -72,6 +73,7 @@ _TITLES: dict[int, str] = {
 _TITLES_OF_KIND: dict[str, str] = {
     "rate_refused": "The figure would mislead, so it is not given",
     "query_too_slow": "It takes longer than an answer may",
+    "batch_ended": "It has ended",
 }
 
 _SCHEMA: dict[str, Any] = {

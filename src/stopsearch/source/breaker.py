@@ -76,6 +76,27 @@ class Breaker(Protocol):
         """
 
 
+def refuse_to_ask(failures: int, pause_left_s: float) -> UpstreamDown:
+    """
+    Give the error of a request to a publisher that is left alone.
+    """
+    return UpstreamDown(
+        f"The publisher has failed {failures} times in a row and is left alone for "
+        f"{math.ceil(pause_left_s)} second{'' if pause_left_s <= 1 else 's'} more.",
+        remedy="Run this again after that; what is due stays due.",
+    )
+
+
+def refuse_beside_probe() -> UpstreamDown:
+    """
+    Give the error of a request that would go beside the probe.
+    """
+    return UpstreamDown(
+        "The publisher has failed repeatedly, and a single request is finding out whether it is back.",
+        remedy="Run this again in a minute; what is due stays due.",
+    )
+
+
 class ProcessBreaker:
     """
     A breaker for one process.
@@ -111,16 +132,9 @@ class ProcessBreaker:
         """
         pause_left_s = self.pause_left_s
         if pause_left_s > 0:
-            raise UpstreamDown(
-                f"The publisher has failed {self._failures} times in a row and is left alone for "
-                f"{math.ceil(pause_left_s)} second{'' if pause_left_s <= 1 else 's'} more.",
-                remedy="Run this again after that; what is due stays due.",
-            )
+            raise refuse_to_ask(self._failures, pause_left_s)
         if self._probe is not None:
-            raise UpstreamDown(
-                "The publisher has failed repeatedly, and a single request is finding out whether it is back.",
-                remedy="Run this again in a minute; what is due stays due.",
-            )
+            raise refuse_beside_probe()
 
     async def enter(self, address: str) -> Permit:
         """

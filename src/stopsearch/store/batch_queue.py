@@ -47,9 +47,20 @@ class SettledRun:
     status: RunStatus
 
 
-def queue_entry(connection: Connection, *, requested_by: str, asked_for: dict[str, Any], at: datetime) -> int:
+def queue_entry(
+    connection: Connection,
+    *,
+    requested_by: str,
+    asked_for: dict[str, Any],
+    at: datetime,
+    trigger: str = HTTP_TRIGGER,
+    is_distributed: bool = False,
+) -> int:
     """
     Write a batch down as queued, and give its number. Batches are run in the order of their numbers.
+
+    Args:
+        is_distributed: Whether workers run it; else a server does, the next one after a restart.
 
     Raises:
         RunAlreadyActive: As many wait already as may.
@@ -63,10 +74,10 @@ def queue_entry(connection: Connection, *, requested_by: str, asked_for: dict[st
             )
         row = connection.execute(
             """
-            INSERT INTO ingest_batch (trigger, requested_by, asked_for, status, started_at)
-            VALUES (%s, %s, %s, 'queued', %s) RETURNING id
+            INSERT INTO ingest_batch (trigger, requested_by, asked_for, status, started_at, is_distributed)
+            VALUES (%s, %s, %s, 'queued', %s, %s) RETURNING id
             """,
-            [HTTP_TRIGGER, requested_by, Jsonb({**asked_for, "asked_at": at.isoformat()}), at],
+            [trigger, requested_by, Jsonb({**asked_for, "asked_at": at.isoformat()}), at, is_distributed],
         ).fetchone()
     assert row is not None  # RETURNING gives the row
     return int(row[0])
@@ -79,7 +90,8 @@ def unfinished_batches(connection: Connection) -> list[QueuedEntry]:
     rows = connection.execute(
         f"""
         SELECT id, requested_by, asked_for FROM ingest_batch AS batch
-        WHERE trigger = %(trigger)s AND NOT is_distributed AND (status = 'queued' OR (status = 'running' AND NOT {BATCH_IS_ALIVE}))
+        WHERE trigger = %(trigger)s AND NOT is_distributed
+            AND (status = 'queued' OR (status = 'running' AND NOT {BATCH_IS_ALIVE}))
         ORDER BY id
         """,  # nosec B608: made of our own words only
         {"trigger": HTTP_TRIGGER},

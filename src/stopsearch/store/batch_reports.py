@@ -33,7 +33,9 @@ class BatchEntry:
     status: BatchStatus
     is_alive: bool  # whether a process, or the workers, run it now
     is_distributed: bool  # whether workers run it
+    sent_at: datetime | None  # when workers were told of it
     cancel_asked_at: datetime | None
+    cancel_asked_by: str | None
     asked_for: dict[str, Any]
     asked_at: datetime
     started_at: datetime | None  # None while it is queued
@@ -90,7 +92,9 @@ def find_batch(connection: Connection, batch_id: int) -> BatchEntry:
     """
     found = _batches(connection, "id = %(id)s", id=batch_id, limit=1)
     if not found:
-        raise UnknownBatch(f"There is no batch {batch_id}.", remedy="GET /v1/ingestions lists them.")
+        raise UnknownBatch(
+            f"There is no batch {batch_id}.", remedy="'stopsearch batches list' and GET /v1/ingestions list them."
+        )
     return found[0]
 
 
@@ -115,7 +119,7 @@ def _batches(connection: Connection, which: str, **parameters: Any) -> list[Batc
     query = f"""
         SELECT batch.id, batch.trigger, batch.requested_by, batch.status,
             batch.status = 'running' AND (batch.is_distributed OR {BATCH_IS_ALIVE}) AS is_alive,
-            batch.is_distributed, batch.cancel_asked_at,
+            batch.is_distributed, batch.sent_at, batch.cancel_asked_at, batch.cancel_asked_by,
             batch.asked_for - ARRAY['asked_at', 'force_months', 'error', 'refused'] AS asked_for,
             coalesce((batch.asked_for ->> 'asked_at')::timestamptz, batch.started_at) AS asked_at,
             CASE WHEN batch.status <> 'queued' THEN batch.started_at END AS started_at, batch.ended_at,

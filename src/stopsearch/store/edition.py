@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import numpy as np
-import numpy.typing as npt
-import polars as pl
 
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import LetterState, Shape, Source
+
+if TYPE_CHECKING:  # types alone: the process that forks a worker's others imports this, and must not load Polars
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,9 +83,12 @@ def note_asked(connection: Connection, batch_id: int, more: dict[str, Any]) -> N
     connection.execute("UPDATE ingest_batch SET asked_for = asked_for || %s WHERE id = %s", [Jsonb(more), batch_id])
 
 
-def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at: datetime) -> None:
+def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at: datetime) -> BatchStatus:
     """
     End a batch, or put it back among those that wait (`queued`); runs of it that have not ended are cancelled.
+
+    Returns:
+        How it stands now: what is to be cancelled never waits again.
     """
     connection.execute(
         """
@@ -95,8 +98,16 @@ def end_batch(connection: Connection, batch_id: int, status: BatchStatus, *, at:
         """,
         [at, batch_id],
     )
-    ended_at = None if status is BatchStatus.QUEUED else at
-    connection.execute("UPDATE ingest_batch SET status = %s, ended_at = %s WHERE id = %s", [status, ended_at, batch_id])
+    row = connection.execute(
+        """
+        UPDATE ingest_batch SET
+            status = CASE WHEN %(waits)s AND cancel_asked_at IS NOT NULL THEN 'cancelled' ELSE %(status)s END,
+            ended_at = CASE WHEN %(waits)s AND cancel_asked_at IS NULL THEN NULL ELSE %(at)s::timestamptz END
+        WHERE id = %(id)s RETURNING status
+        """,
+        {"id": batch_id, "status": status, "waits": status is BatchStatus.QUEUED, "at": at},
+    ).fetchone()
+    return BatchStatus(row[0]) if row is not None else status
 
 
 def end_stale_batches(connection: Connection, *, at: datetime) -> int:

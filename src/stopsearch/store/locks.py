@@ -26,6 +26,15 @@ BATCH_IS_ALIVE = f"""EXISTS (
         AND classid::bigint = {BATCH_SPACE} AND objid::bigint = batch.id
 )"""  # nosec B608: made of our own number only
 
+# Whether a process writes the force-month of `planned.force_code` and `planned.month`.
+MONTH_IS_LOCKED = f"""EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = {_MONTH_SPACE} + planned.force_code
+        AND objid::bigint = (extract(year FROM planned.month) * 12 + extract(month FROM planned.month) - 1)::bigint
+)"""  # nosec B608: made of our own number only
+
 
 def try_lock_month(connection: Connection, force_code: int, month: Month) -> bool:
     """

@@ -39,6 +39,10 @@ class Event(StrEnum):
     BATCH_SENT = "batch_sent"  # batch_id: workers are told to plan it
     BATCH_CANCELLED = "batch_cancelled"  # batch_id requested_by
     SCHEDULE_STARTED = "schedule_started"  # schedule due_at batch_id
+    SCHEDULE_PUT_OFF = "schedule_put_off"  # schedule due_at reason: its tick is looked at again
+    BEAT_STARTED = "beat_started"  # ticks: the names of what it sends
+    BEAT_STOPPED = "beat_stopped"  # no field
+    TICK_LEFT_OUT = "tick_left_out"  # task: many tasks wait for a worker already
     HOUSE_KEPT = "house_kept"  # bodies slots duration_s
     MONTH_LEFT = "month_left"  # batch_id reason next_at: a force-month that is tried again later
     MONTH_ABANDONED = "month_abandoned"  # batch_id deliveries: it ended its worker each time, and is dead-lettered
@@ -50,3 +54,7 @@ class Event(StrEnum):
     WORKER_STOPPED = "worker_stopped"  # no field
     LIMITER_FELL_BACK = "limiter_fell_back"  # fault rate_per_second: Redis is away, the database hands out slots
     LIMITER_BACK = "limiter_back"  # no field
+    BREAKER_FELL_BACK = "breaker_fell_back"  # fault: Redis is away, each process has a breaker of its own
+    BREAKER_BACK = "breaker_back"  # no field
+    LIBRARY_SAID = "library_said"  # logger message exception (its frames alone): what Celery and others log
+    TASK_BROKE = "task_broke"  # task fault exception (its frames alone): a fault of ours, to be reported

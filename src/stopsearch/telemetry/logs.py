@@ -10,7 +10,21 @@ from typing import Literal
 
 import structlog
 
+from stopsearch.telemetry.events import Event
 from stopsearch.telemetry.faults import format_frames
+
+# What says at level info what our own events say, or what nobody needs.
+_TALKATIVE = (
+    "alembic",
+    "amqp",
+    "celery.beat",
+    "celery.worker.pidbox",
+    "celery.worker.strategy",
+    "httpcore",
+    "httpx2",
+    "kombu",
+)
+_QUOTING = ("celery.app.trace",)
 
 
 def configure_logs(*, level: str, shape: Literal["auto", "json", "console"]) -> None:
@@ -35,3 +49,33 @@ def configure_logs(*, level: str, shape: Literal["auto", "json", "console"]) -> 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def configure_foreign_logs(*, level: str) -> None:
+    """
+    Let what libraries log come out as our own events do, named `library_said`, with the logger's name.
+
+    Of an exception only its frames are written; and nothing of Celery's account of a task's error, which quotes it.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+class _ToStructlog(logging.Handler):
+    """
+    Hands a library's log record to structlog.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """
+        Write one record.
+        """
+        fields: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["exception"] = format_frames(record.exc_info[1])
+        structlog.get_logger().log(min(record.levelno, logging.CRITICAL), Event.LIBRARY_SAID, **fields)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from stopsearch.cli.commands import (
+    beat,
     changes,
     counts,
     coverage,
@@ -32,6 +33,7 @@ from stopsearch.cli.commands import (
     stops,
     upstream,
     vocabulary,
+    worker,
 )
 
 
@@ -44,6 +46,8 @@ def register(app: typer.Typer) -> None:
         plan.plan,
         ingest.ingest,
         serve.serve,
+        worker.worker,
+        beat.beat,
         coverage.coverage,
         status.status,
         stops.stops,

@@ -75,6 +75,13 @@ def ingest(
             "an embedded database is made when it is absent.",
         ),
     ] = False,
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="Let workers do it, and show how it goes on. Needs STOPSEARCH_BROKER_URL."),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --distributed: leave once it is queued, and tell its number.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -83,16 +90,22 @@ def ingest(
     From the API: what the publisher lists, less what is held, of --force, or the forces of STOPSEARCH_FORCES, or all.
     From archives: every force-month in them; an old archive goes into history, never on top.
 
-    Ctrl-C ends it cleanly; the next call goes on from there. Exit code 7: it went to its end, but something failed or
-    was refused.
+    Ctrl-C ends it cleanly; the next call goes on from there. With --distributed it ends the showing only: the batch
+    goes on, and 'batches follow' and 'batches cancel' reach it. Exit code 7: it went to its end, but something failed
+    or was refused.
     """
     settings = begin()
     wanted = read_wanted(settings, force, first, last, recheck=recheck, use_configured=True)
     given = list(paths or ())
     from_archives = source is Where.ARCHIVE or (source is None and bool(given))
     _check_together(from_archives, given, published, recheck=recheck)
+    _check_for_workers(from_archives, distributed=distributed, no_wait=no_wait)
     check_paths(given)
     published_at = read_published(published) if published is not None else None
+    if distributed and not dry_run:
+        from stopsearch.cli.by_workers import ingest_by_workers
+
+        raise typer.Exit(ingest_by_workers(settings, wanted, is_watched=not no_wait, as_json=as_json))
 
     from stopsearch.cli.closing import exit_code_of
     from stopsearch.flows.batches import Trigger
@@ -169,6 +182,16 @@ def _check_together(from_archives: bool, paths: list[str], published: str | None
         raise RequestError(
             "--recheck is for the API; what is in an archive is always looked at.", remedy="Leave it out."
         )
+
+
+def _check_for_workers(from_archives: bool, *, distributed: bool, no_wait: bool) -> None:
+    if distributed and from_archives:
+        raise RequestError(
+            "--distributed is for the API: archives are files of this machine, and workers may run on others.",
+            remedy="Leave --distributed out.",
+        )
+    if no_wait and not distributed:
+        raise RequestError("--no-wait goes with --distributed.", remedy="Leave it out, or add --distributed.")
 
 
 def _show_plan(database: Database, settings: Settings, wanted: Wanted, *, as_json: bool) -> None:

@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 
 from stopsearch.domain.errors import ServerBusy
 from stopsearch.flows.asked_batches import AskedBatch
-from stopsearch.flows.queued_batches import queue_batch
+from stopsearch.flows.cancel_batch import cancel_batch
+from stopsearch.flows.queued_batches import take_on
 from stopsearch.serve.access import BEARER, GuardedRoute
 from stopsearch.serve.answers import base_url
 from stopsearch.serve.ingestion_bodies import (
@@ -26,7 +27,14 @@ from stopsearch.serve.ingestion_bodies import (
     run_answer,
 )
 from stopsearch.serve.ingestion_events import EventStream, Position, follow, has_ended
-from stopsearch.serve.ingestion_examples import EVENTS, FINISHED_BATCH, LIST_OF_BATCHES, QUEUED_BATCH, QUEUED_REPLAY
+from stopsearch.serve.ingestion_examples import (
+    CANCELLED_BATCH,
+    EVENTS,
+    FINISHED_BATCH,
+    LIST_OF_BATCHES,
+    QUEUED_BATCH,
+    QUEUED_REPLAY,
+)
 from stopsearch.serve.parameters import Parameter, limit, openapi_parameters, read_query
 from stopsearch.serve.problems import problem_answers
 from stopsearch.serve.values import IN_DIGITS, whole_number
@@ -42,6 +50,7 @@ _LastEventId = Annotated[
 
 _PROBLEMS = problem_answers(401, 403, 414, 422, 429, 500, 503)
 _PROBLEMS_OF_ONE = _PROBLEMS | problem_answers(404)
+_PROBLEMS_OF_CANCELLING = _PROBLEMS_OF_ONE | problem_answers(409)
 _PROBLEMS_OF_STARTING = _PROBLEMS | problem_answers(400, 409, 413, 415)
 
 _BATCHES, _RUNS = 20, 100
@@ -87,7 +96,8 @@ def start_ingestion(request: Request, response: Response, asked: IngestionReques
     """
     Queue a batch that brings in what is due of what is asked for, as `stopsearch ingest` does.
 
-    It is run in the server, after those that were asked for before. `Location` is where it is looked at.
+    It is run by workers where the server has a broker, else in the server, after those that were asked for before.
+    Archives are files of the server, and always run in it. `Location` is where the batch is looked at.
     """
     return _queue(request, response, asked.as_asked())
 
@@ -148,6 +158,26 @@ async def show_ingestion(request: Request, batch_id: _BatchId) -> OneBatchWithRu
     )
 
 
+@router.post(
+    "/ingestions/{batch_id}/cancel",
+    status_code=202,
+    summary="Cancel a batch",
+    responses={
+        202: _example("It ends: at once, or when what is being stored is finished.", CANCELLED_BATCH),
+        **_PROBLEMS_OF_CANCELLING,
+    },
+    dependencies=[Depends(_no_parameters)],
+)
+def cancel_ingestion(request: Request, batch_id: _BatchId) -> OneBatch:
+    """
+    End a batch of any trigger, whoever runs it. Asked again, nothing more happens; one that has ended is a 409.
+
+    What was brought in stays, and what was not is due again.
+    """
+    entry = cancel_batch(request.app.state.database, batch_id, requested_by=_whoever_asks(request))
+    return OneBatch(data=batch_answer(entry, at=_address(request)))
+
+
 @router.get(
     "/ingestions/{batch_id}/events",
     summary="Follow a batch",
@@ -190,13 +220,18 @@ async def follow_ingestion(request: Request, batch_id: _BatchId, last_event_id: 
 
 def _queue(request: Request, response: Response, asked: AskedBatch) -> OneBatch:
     state = request.app.state
-    host = request.client.host if request.client else ""
-    batch_id = queue_batch(state.database, state.settings, asked, requested_by=f"token@{host}" if host else "token")
+    batch_id = take_on(
+        state.database, state.settings, asked, requested_by=_whoever_asks(request), dispatch=state.dispatch
+    )
     state.runner.wake()
     with state.database.connect(autocommit=True) as connection:
         answer = batch_answer(find_batch(connection, batch_id), at=_address(request))
     response.headers["Location"] = answer.links.self
     return OneBatch(data=answer)
+
+
+def _whoever_asks(request: Request) -> str:
+    return f"token@{request.client.host}" if request.client and request.client.host else "token"
 
 
 def _address(request: Request) -> str:

@@ -69,9 +69,7 @@ def downgrade() -> None:
         "WHERE is_distributed AND status IN ('queued', 'running')"
     )
     op.drop_table("schedule_slot")
-    op.drop_index(
-        "ix_batch_month_outstanding", table_name="batch_month", postgresql_where=sa.text("ended_at IS NULL")
-    )
+    op.drop_index("ix_batch_month_outstanding", table_name="batch_month", postgresql_where=sa.text("ended_at IS NULL"))
     op.drop_table("batch_month")
     for column in ("cancel_asked_by", "cancel_asked_at", "sent_at", "is_distributed"):
         op.drop_column("ingest_batch", column)

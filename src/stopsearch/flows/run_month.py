@@ -1,0 +1,150 @@
+"""
+One task of a worker: bring in, or replay, one force-month of a batch, and say in the ledger how it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from psycopg import Connection
+
+from stopsearch.domain.errors import SourceUnavailable, UpstreamDown
+from stopsearch.domain.months import Month
+from stopsearch.domain.states import BatchStatus, Cause, RunStatus
+from stopsearch.flows.prepare_edition import RefusalLimits
+from stopsearch.flows.rebuild_month import Rebuild
+from stopsearch.flows.runs import RunReport
+from stopsearch.settings import Settings
+from stopsearch.store.batch_cancel import drop_cancelled_months
+from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, leave_month, settle_month
+from stopsearch.store.kept_editions import editions_of
+from stopsearch.store.ledger import RunOutcome
+from stopsearch.store.snapshots import keep_current
+from stopsearch.telemetry.events import Event
+
+log = structlog.get_logger()
+
+# Brings one claimed force-month in, or replays it, as a run of its batch.
+RunMonth = Callable[[ClaimedMonth], RunReport]
+
+_FIRST_WAIT = timedelta(minutes=1)
+_LONGEST_WAIT = timedelta(hours=1)
+_CUTS = 3
+_BUSY_WAIT = timedelta(seconds=20)
+# The publisher is left alone for a while: nobody has asked, so it counts as no try.
+_DOWN_WAIT = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonthEnd:
+    """
+    How a task ended: what the run came to, None where there was nothing to do; when it is tried again, if it is; and
+    how the batch ended, if this was its last.
+    """
+
+    status: RunStatus | None = None
+    next_at: datetime | None = None
+    batch_status: BatchStatus | None = None
+
+
+def run_month(
+    connection: Connection, settings: Settings, run: RunMonth, *, batch_id: int, force: str, month: Month
+) -> MonthEnd:
+    """
+    Work on one force-month of a batch. Safe to do twice, also at once.
+
+    Args:
+        connection: In autocommit: every step is committed before the next.
+        run: Does the work. It raises for a database that went away, and for nothing else.
+
+    Raises:
+        StoreUnavailable: The database went away. The force-month stays outstanding.
+    """
+    claimed = claim_month(connection, batch_id, force, month, at=_now())
+    if claimed is None:
+        return MonthEnd(batch_status=close_batch(connection, batch_id))
+    outcome = run(claimed).outcome
+    next_at = next_try(outcome, claimed, now=_now(), retry_for=timedelta(hours=settings.month_retry_hours))
+    if next_at is not None:
+        is_try = outcome.error_kind == SourceUnavailable.kind or outcome.status is RunStatus.BUSY
+        leave_month(connection, claimed, outcome.status, next_at=next_at, is_try=is_try)
+        log.info(
+            Event.MONTH_LEFT,
+            batch_id=batch_id,
+            force=force,
+            month=str(month),
+            reason=outcome.error_kind,
+            next_at=next_at.isoformat(),
+        )
+        return MonthEnd(status=outcome.status, next_at=next_at, batch_status=close_batch(connection, batch_id))
+    settle_month(connection, claimed, outcome.status, at=_now())
+    return MonthEnd(status=outcome.status, batch_status=close_batch(connection, batch_id))
+
+
+def cut_month(connection: Connection, *, batch_id: int, force: str, month: Month) -> MonthEnd:
+    """
+    Leave a force-month whose task took too long; after a few times it has failed.
+    """
+    claimed = claim_month(connection, batch_id, force, month, at=_now())
+    if claimed is None:
+        return MonthEnd(batch_status=close_batch(connection, batch_id))
+    if claimed.tries >= _CUTS:
+        settle_month(connection, claimed, RunStatus.FAILED, at=_now())
+        return MonthEnd(status=RunStatus.FAILED, batch_status=close_batch(connection, batch_id))
+    next_at = _now() + _FIRST_WAIT
+    leave_month(connection, claimed, RunStatus.CANCELLED, next_at=next_at, is_try=True)
+    return MonthEnd(status=RunStatus.FAILED, next_at=next_at, batch_status=close_batch(connection, batch_id))
+
+
+def next_try(outcome: RunOutcome, claimed: ClaimedMonth, *, now: datetime, retry_for: timedelta) -> datetime | None:
+    """
+    Decide when a force-month is tried again; None where it has ended: in success, or in what a retry cannot help.
+
+    What was stopped is tried again at once, and what another process writes soon; what the publisher did not answer
+    after a minute, then after twice as long each time, up to an hour; and all that until `retry_for` has passed since
+    it was planned.
+    """
+    if outcome.status is RunStatus.CANCELLED:
+        return now
+    if now - claimed.planned_at >= retry_for:
+        return None
+    if outcome.status is RunStatus.BUSY:
+        return now + _BUSY_WAIT
+    if outcome.status is RunStatus.FAILED and outcome.error_kind == UpstreamDown.kind:
+        return now + _DOWN_WAIT
+    if outcome.status is RunStatus.FAILED and outcome.error_kind == SourceUnavailable.kind:
+        return now + min(_LONGEST_WAIT, _FIRST_WAIT * (1 << min(claimed.tries, 10)))
+    return None
+
+
+def replay_month(connection: Connection, settings: Settings, claimed: ClaimedMonth) -> RunReport:
+    """
+    Replay the open dead letters of a claimed force-month.
+    """
+    limits = RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records)
+    edition = next(e for e in editions_of(connection, claimed.force, claimed.month) if e.is_current)
+    return Rebuild(connection, edition, Cause.REPLAY, limits).run(claimed.batch_id)
+
+
+def close_batch(connection: Connection, batch_id: int) -> BatchStatus | None:
+    """
+    End a batch if it is over, and keep what is served now as a snapshot that can be cited.
+
+    Of one that is to be cancelled, what nobody works on is over.
+
+    Returns:
+        How it ended, if it ended now.
+    """
+    drop_cancelled_months(connection, batch_id, at=_now())
+    status = close_if_over(connection, batch_id, at=_now())
+    if status is not None:
+        keep_current(connection)
+        log.info(Event.BATCH_FINISHED, batch_id=batch_id, status=status)
+    return status
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

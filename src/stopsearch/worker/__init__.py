@@ -1,0 +1,3 @@
+"""
+The door for Celery: tasks that call flows, and the programs `stopsearch worker` and `stopsearch beat`.
+"""

@@ -1,0 +1,146 @@
+"""
+Work for workers, as Celery tasks through RabbitMQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from amqp.exceptions import AMQPError, NotFound
+from kombu.exceptions import KombuError, OperationalError
+
+from stopsearch.domain.errors import BrokerUnavailable
+from stopsearch.settings import QUEUES, Settings
+from stopsearch.worker.queues import broker_name
+from stopsearch.worker.tasks import BRING_IN_MONTH, KEEP_HOUSE, PLAN_BATCH, REPLAY_MONTH
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from stopsearch.store.batch_months import PlannedMonth
+
+# A broker that has no room left takes connections, and leaves what is published unconfirmed.
+_CONFIRM_S = 10.0
+_AWAY = (OperationalError, KombuError, AMQPError, OSError)
+
+
+class CeleryDispatch:
+    """
+    The `Dispatch` of flows, on a Celery app.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> CeleryDispatch:
+        """
+        Set it up as the settings say.
+
+        Raises:
+            ConfigError: No broker is set.
+        """
+        from stopsearch.worker.app import make_celery
+
+        return cls(make_celery(settings))
+
+    def plan(self, batch_id: int) -> None:
+        """
+        Tell workers to plan a batch.
+        """
+        with _in_our_words():
+            self._app.send_task(PLAN_BATCH, args=[batch_id], queue=broker_name("control"))
+
+    def months(self, batch_id: int, months: Sequence[PlannedMonth]) -> None:
+        """
+        Tell workers to bring in, or replay, force-months of a batch, over one connection.
+        """
+        with _in_our_words(), self._app.producer_or_acquire() as producer:
+            for month in months:
+                self._app.send_task(
+                    REPLAY_MONTH if month.queue == "replay" else BRING_IN_MONTH,
+                    args=[batch_id, month.force, str(month.month)],
+                    queue=broker_name(month.queue),
+                    producer=producer,
+                )
+
+    def keep_house(self) -> None:
+        """
+        Tell workers to keep house.
+        """
+        self.send(KEEP_HOUSE)
+
+    def send(self, task: str) -> None:
+        """
+        Send a task that carries nothing.
+
+        Raises:
+            BrokerUnavailable: It could not be sent.
+        """
+        with _in_our_words():
+            self._app.send_task(task, queue=broker_name("control"))
+
+    def send_tick(self, task: str, *, waiting: int) -> bool:
+        """
+        Send a task that says "look again", unless many tasks wait for a worker already: it would only join them.
+
+        Over a connection of its own, since one that lay idle between two ticks may be dead without anybody's knowing.
+
+        Args:
+            waiting: How many tasks in the queue of control are many.
+
+        Returns:
+            Whether it was sent.
+
+        Raises:
+            BrokerUnavailable: It could not be sent.
+        """
+        queue = broker_name("control")
+        with _in_our_words(), self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+            if _count(connection, queue) >= waiting:
+                return False
+            self._app.send_task(task, queue=queue, connection=connection, retry=False, confirm_timeout=_CONFIRM_S)
+        return True
+
+    def empty_queues(self) -> frozenset[str]:
+        """
+        Name the queues in which no task waits to be delivered; one that is not there holds none.
+        """
+        return frozenset(queue for queue, waiting in self.waiting().items() if waiting == 0)
+
+    def waiting(self) -> dict[str, int]:
+        """
+        Count the tasks that wait in each queue.
+
+        Raises:
+            BrokerUnavailable: The broker can't be asked.
+        """
+        with _in_our_words(), self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+            return {queue: _count(connection, broker_name(queue)) for queue in QUEUES}
+
+
+def _count(connection, name: str) -> int:  # type: ignore[no-untyped-def]  # kombu has no types
+    channel = connection.channel()
+    try:
+        return int(channel.queue_declare(queue=name, passive=True).message_count)
+    except NotFound:  # it ends the channel, which is why each queue has its own
+        return 0
+    finally:
+        if channel.is_open:
+            channel.close()
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise BrokerUnavailable(
+            f"RabbitMQ does not answer ({type(error).__name__}).",
+            remedy="See that it runs, and that STOPSEARCH_BROKER_URL is right. What was asked for is in the ledger and "
+            "is sent once it is back.",
+        ) from error
