@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import archive, backfill, counts, exports, load, memory, pages, profile_load, report, unchanged
+from bench import archive, backfill, counts, exports, load, memory, pages, profile_load, report, unchanged, workers
 from bench.bring_months_in import say_little
 from bench.databases import bench_server
 from bench.real_months import RealData, api_months, find_real_data, write_months
@@ -18,7 +18,7 @@ from bench.report import Part
 from bench.rounds import FULL, SHORT, Sizes
 from bench.two_million import stock
 
-PARTS = ("load", "unchanged", "archive", "memory", "backfill", "pages", "counts", "exports")
+PARTS = ("load", "unchanged", "archive", "memory", "backfill", "pages", "counts", "exports", "workers")
 
 
 def main() -> int:
@@ -70,6 +70,7 @@ def _run(names: list[str], sizes: Sizes, work: Path, *, size: str, profile: bool
             "pages": lambda: pages.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
             "counts": lambda: counts.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
             "exports": lambda: exports.run(stock(server, work, data, sizes.stocked_rows), work, sizes),
+            "workers": lambda: workers.run(server, data_dir, data, work, sizes),
         }
         parts = []
         for name in PARTS:

@@ -55,12 +55,12 @@ class Publisher:
 
 
 @contextmanager
-def publishing(folder: Path) -> Iterator[Publisher]:
+def publishing(folder: Path, *, is_limited: bool = True) -> Iterator[Publisher]:
     """
     Serve a folder of force-months until the block ends.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.publisher", str(folder)],
+        [sys.executable, "-m", "bench.publisher", str(folder), *(() if is_limited else ("unlimited",))],
         cwd=ROOT,
         env=case_environment(),
         stdin=subprocess.PIPE,
@@ -83,7 +83,7 @@ def main() -> None:
     stats = Stats()
     publication = Publication(Catalogue.open([Path(sys.argv[1])]), cache_bytes=_CACHE_BYTES)
     publication.preload()
-    with serving_in_thread(create_app(publication, limit=Limit(), stats=stats)) as root:
+    with serving_in_thread(create_app(publication, limit=None if sys.argv[2:] else Limit(), stats=stats)) as root:
         print(json.dumps(f"{root}/api"), flush=True)
         for order in sys.stdin:
             if order.strip() == "forget":

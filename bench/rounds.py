@@ -26,6 +26,7 @@ class Sizes:
     stocked_rows: int  # stops of the database that is served
     serve_rounds: int
     load_seconds: int
+    workers_lifted_months: int  # of the backfill by workers with the limit lifted
 
 
 FULL = Sizes(
@@ -40,6 +41,7 @@ FULL = Sizes(
     stocked_rows=2_000_000,
     serve_rounds=3,
     load_seconds=4,
+    workers_lifted_months=12,
 )
 SHORT = Sizes(
     rounds=2,
@@ -53,6 +55,7 @@ SHORT = Sizes(
     stocked_rows=60_000,
     serve_rounds=1,
     load_seconds=2,
+    workers_lifted_months=4,
 )
 
 

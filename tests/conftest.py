@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -20,13 +21,46 @@ import structlog
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from builders.given_rabbitmq import GivenRabbitMQ
+from builders.postgres import RunningPostgres, running_postgres
+from builders.rabbitmq import RunningRabbitMQ, running_rabbitmq
+from builders.valkey import RunningValkey, emptied_redis, running_valkey
+from services import (
+    BROKER_VARIABLE,
+    DATABASE_VARIABLE,
+    REDIS_VARIABLE,
+    Service,
+    announce,
+    look_for_services,
+    sum_up,
+    want,
+)
 from stopsearch.store.database import Database, outside_database
 from stopsearch.store.embedded import EmbeddedServer
 from stopsearch.store.migrate import migrate
 
 # An outside server to test on, instead of an embedded one: its user must be allowed to make databases.
-TEST_SERVER_URL = os.environ.get("STOPSEARCH_TEST_DATABASE_URL")
-_KEPT_VARIABLES = {"STOPSEARCH_TEST_DATABASE_URL", "STOPSEARCH_SHARED_DATA"}
+TEST_SERVER_URL = os.environ.get(DATABASE_VARIABLE)
+# A RabbitMQ and a Redis of the reader's own, likewise. What they hold is lost.
+TEST_BROKER_URL = os.environ.get(BROKER_VARIABLE)
+TEST_REDIS_URL = os.environ.get(REDIS_VARIABLE)
+_KEPT_VARIABLES = ("STOPSEARCH_TEST_", "STOPSEARCH_SHARED_DATA")
+
+
+def pytest_report_header() -> list[str]:
+    """
+    Tell first which real services were found, and what is left out without the others.
+    """
+    return announce(look_for_services())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """
+    Tell at the end what was left out for want of a service.
+    """
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if report.longrepr]
+    for line in sum_up(skipped):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +69,7 @@ def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     Keep the developer's settings, `.env`, data folder and home out of the tests, also out of those in a subprocess.
     """
     for name in os.environ:
-        if name.startswith(("STOPSEARCH_", "PG")) and name not in _KEPT_VARIABLES:
+        if name.startswith(("STOPSEARCH_", "PG")) and not name.startswith(_KEPT_VARIABLES):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
@@ -59,10 +93,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     Refuse every connection and name that leads off this machine.
     """
     connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
-    server_host = conninfo_to_dict(TEST_SERVER_URL).get("host") if TEST_SERVER_URL else None
+    given = {urlsplit(url).hostname for url in (TEST_BROKER_URL, TEST_REDIS_URL) if url}
+    if TEST_SERVER_URL:
+        given.add(conninfo_to_dict(TEST_SERVER_URL).get("host"))
 
     def check(host: Any) -> None:
-        if host in (None, "", "localhost", server_host) or _is_loopback(host):
+        if host in (None, "", "localhost", *given) or _is_loopback(host):
             return
         raise RuntimeError(f"A test tried to reach {host}: tests stay on this machine.")
 
@@ -125,6 +161,14 @@ class PostgresServer:
             connection.execute(statement)
 
 
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    Give a folder that all workers of a session share.
+    """
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """
@@ -133,9 +177,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     if TEST_SERVER_URL:
         yield PostgresServer(url=TEST_SERVER_URL)
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    with EmbeddedServer(shared / "postgres-of-tests", is_durable=False) as server:
+    want(Service.POSTGRES)
+    with EmbeddedServer(_shared_folder(tmp_path_factory) / "postgres-of-tests", is_durable=False) as server:
         host = conninfo_to_dict(server.conninfo("postgres"))["host"]
         yield PostgresServer(url=f"postgresql://stopsearch@/postgres?host={host}")
 
@@ -203,6 +246,87 @@ def blank_database(blank_database_url: str) -> Iterator[Database]:
     database = outside_database(blank_database_url)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRabbitMQ | GivenRabbitMQ]:
+    """
+    A RabbitMQ for all tests of a worker that leave it running; each takes its own address of it by `broker_url`.
+    """
+    want(Service.RABBITMQ)
+    if TEST_BROKER_URL:
+        yield GivenRabbitMQ(TEST_BROKER_URL, lock=_shared_folder(tmp_path_factory) / "rabbitmq.lock")
+        return
+    with running_rabbitmq() as server:
+        yield server
+
+
+@pytest.fixture
+def broker_url(rabbitmq: RunningRabbitMQ | GivenRabbitMQ) -> Iterator[str]:
+    """
+    The address of a RabbitMQ with nothing in it, fit for STOPSEARCH_BROKER_URL; `rabbitmq` tells what it holds.
+    """
+    with rabbitmq.vhost() as url:
+        yield url
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[RunningRabbitMQ]:
+    """
+    A RabbitMQ for one test to stop, to kill, and to rob of its data.
+    """
+    want(Service.OWN_RABBITMQ)
+    with running_rabbitmq() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningValkey]:
+    """
+    A Valkey for all tests of a worker that leave it running; each takes it, empty, by `redis_url`.
+    """
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """
+    The address of an empty Redis, fit for STOPSEARCH_REDIS_URL.
+    """
+    if TEST_REDIS_URL:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        return emptied_redis(TEST_REDIS_URL, number=int(worker))
+    return emptied_redis(request.getfixturevalue("valkey").url)
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[RunningValkey]:
+    """
+    A Valkey for one test to stop, to kill and to freeze.
+    """
+    with running_valkey(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[RunningPostgres]:
+    """
+    A PostgreSQL behind a TCP port for one test to stop, to kill and to start again; what it commits is durable.
+    """
+    want(Service.OWN_POSTGRES)
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def small_postgres() -> Iterator[RunningPostgres]:
+    """
+    A PostgreSQL behind a TCP port with a small disk, which `full_disk` fills.
+    """
+    want(Service.SMALL_DISK)
+    with running_postgres(disk_mb=256) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -17,6 +18,9 @@ from stopsearch.domain.errors import ConfigError, UnknownForce
 from stopsearch.domain.forces import parse_force_id
 
 ENV_PREFIX = "STOPSEARCH_"
+
+# Requests a second, by all who ask from one address (https://data.police.uk/docs/api-call-limits/).
+PUBLISHERS_LIMIT = 15
 
 # The queues of tasks. `control` plans, tends and keeps house; `daily` has the newest months, so that no backfill is
 # before them.
@@ -59,8 +63,8 @@ class Settings(BaseSettings):
     rate_per_second: float = Field(
         default=14.5,
         gt=0,
-        le=15,
-        description="Requests a second to the publisher, by all processes together. Its limit is 15.",
+        description="Requests a second to the publisher, by all processes together. Its limit is 15; only a stand-in "
+        "may be asked more often.",
     )
     requests_in_flight: int = Field(
         default=8,
@@ -317,6 +321,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_limits(self) -> Settings:
+        host = urlsplit(self.upstream_url).hostname or ""
+        if self.rate_per_second > PUBLISHERS_LIMIT and host.endswith("police.uk"):
+            raise ValueError(f"STOPSEARCH_RATE_PER_SECOND must be at most {PUBLISHERS_LIMIT}, the publisher's limit")
         if self.task_hard_limit_s <= self.task_soft_limit_s:
             raise ValueError("STOPSEARCH_TASK_HARD_LIMIT_S must be more than STOPSEARCH_TASK_SOFT_LIMIT_S")
         return self

@@ -13,10 +13,10 @@ from amqp.exceptions import NotFound
 from kombu import Connection
 
 from builders.rabbitmq import QueueDepth
-from stopsearch.settings import QUEUES
 from stopsearch.store.embedded.locks import FileLock
+from stopsearch.worker.queues import DEAD_QUEUE, TASK_QUEUES
 
-_NAMES = (*QUEUES, "dead")
+_NAMES = [queue.name for queue in (*TASK_QUEUES, DEAD_QUEUE)]
 _PATIENCE_S = 280.0
 
 

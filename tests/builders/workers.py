@@ -22,11 +22,13 @@ class RunningProcess:
     One `stopsearch` program that runs unattended, with a process group of its own. `log` is what it has written.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], log: Path, *, module: str = "stopsearch"
+    ) -> None:
         self._path = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stopsearch", *command],
+                [sys.executable, "-m", module, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

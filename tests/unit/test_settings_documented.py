@@ -21,8 +21,16 @@ from stopsearch.settings import ENV_PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "stopsearch"
 SETTINGS = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
-# Read by `read_settings` before the settings themselves; and the tests' own two.
-OTHERS = {"STOPSEARCH_SECRETS_DIR", "STOPSEARCH_TEST_DATABASE_URL", "STOPSEARCH_SHARED_DATA", "STOPSEARCH_KILLS"}
+# Read by `read_settings` before the settings themselves; and the tests' own.
+OTHERS = {
+    "STOPSEARCH_SECRETS_DIR",
+    "STOPSEARCH_TEST_DATABASE_URL",
+    "STOPSEARCH_TEST_BROKER_URL",
+    "STOPSEARCH_TEST_REDIS_URL",
+    "STOPSEARCH_TEST_REQUIRE_SERVICES",
+    "STOPSEARCH_SHARED_DATA",
+    "STOPSEARCH_KILLS",
+}
 
 pytestmark = pytest.mark.unit
 

@@ -251,6 +251,14 @@ class Questions:
         return await ask_answer(self.line, Request(path=f"/v1/ingestions/{id:d}", headers=self.line.authorized()))
 
     @shared
+    async def cancel_ingestion(self, id: int) -> Answer:
+        """
+        End a batch, whoever runs it: what was brought in stays. Needs the token.
+        """
+        path = f"/v1/ingestions/{id:d}/cancel"
+        return await ask_answer(self.line, Request(path=path, method="POST", headers=self.line.authorized()))
+
+    @shared
     async def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """
         Ask for anything else that the server describes at `/docs`, over all pages: `/v1/quality`, say.

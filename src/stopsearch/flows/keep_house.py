@@ -16,13 +16,13 @@ import structlog
 from stopsearch.flows.prune import prune
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
-from stopsearch.store.schedule_slots import drop_slots
+from stopsearch.store.schedule_slots import drop_ticks
 from stopsearch.telemetry.events import Event
 
 log = structlog.get_logger()
 
 # Only the latest tick of each schedule is ever looked for; more than a year of them is for people.
-_SLOTS_KEPT = timedelta(days=400)
+_TICKS_KEPT = timedelta(days=400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class HouseKept:
     """
 
     bodies: int
-    slots: int
+    ticks: int
 
 
 def keep_house(database: Database, settings: Settings, *, now: datetime | None = None) -> HouseKept:
@@ -49,6 +49,6 @@ def keep_house(database: Database, settings: Settings, *, now: datetime | None =
     now = now or datetime.now(UTC)
     bodies = prune(database, settings, now=now).bodies
     with database.connect(autocommit=True) as connection:
-        slots = drop_slots(connection, due_before=now - _SLOTS_KEPT)
-    log.info(Event.HOUSE_KEPT, bodies=bodies, slots=slots, duration_s=round(time.monotonic() - began, 3))
-    return HouseKept(bodies=bodies, slots=slots)
+        ticks = drop_ticks(connection, due_before=now - _TICKS_KEPT)
+    log.info(Event.HOUSE_KEPT, bodies=bodies, ticks=ticks, duration_s=round(time.monotonic() - began, 3))
+    return HouseKept(bodies=bodies, ticks=ticks)

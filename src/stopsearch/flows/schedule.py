@@ -28,7 +28,7 @@ from stopsearch.store.schedule_slots import (
     is_taken,
     note_batch,
     store_clock,
-    take_slot,
+    take_tick,
     unfinished_since,
 )
 from stopsearch.telemetry.events import Event
@@ -104,7 +104,7 @@ def _start(
         return None
     try:
         with connection.transaction():
-            if not take_slot(connection, tick.schedule, tick.due_at, at=at):
+            if not take_tick(connection, tick.schedule, tick.due_at, at=at):
                 return None
             if tick.schedule is Schedule.HOUSEKEEPING:
                 # Before the commit, since nothing else remembers it: sent twice, the second finds nothing to do.

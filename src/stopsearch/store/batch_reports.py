@@ -38,7 +38,7 @@ class BatchEntry:
     cancel_asked_by: str | None
     asked_for: dict[str, Any]
     asked_at: datetime
-    started_at: datetime | None  # None while it is queued
+    started_at: datetime | None  # None while it is queued, and where it ended without having begun
     ended_at: datetime | None
     force_months: int | None  # that it is about; None while that is not known
     ended: int  # force-months of these that are done with
@@ -122,7 +122,10 @@ def _batches(connection: Connection, which: str, **parameters: Any) -> list[Batc
             batch.is_distributed, batch.sent_at, batch.cancel_asked_at, batch.cancel_asked_by,
             batch.asked_for - ARRAY['asked_at', 'force_months', 'error', 'refused'] AS asked_for,
             coalesce((batch.asked_for ->> 'asked_at')::timestamptz, batch.started_at) AS asked_at,
-            CASE WHEN batch.status <> 'queued' THEN batch.started_at END AS started_at, batch.ended_at,
+            -- Until a batch that waits begins, both instants are one.
+            CASE WHEN batch.status <> 'queued' AND
+                batch.started_at IS DISTINCT FROM (batch.asked_for ->> 'asked_at')::timestamptz
+            THEN batch.started_at END AS started_at, batch.ended_at,
             (batch.asked_for ->> 'force_months')::integer AS force_months,
             CASE WHEN batch.is_distributed THEN (
                 SELECT count(*) FROM batch_month WHERE batch_id = batch.id AND ended_at IS NOT NULL

@@ -38,7 +38,7 @@ def is_taken(connection: Connection, schedule: str, due_at: datetime, *, at: dat
     return bool(row and row[0])
 
 
-def take_slot(connection: Connection, schedule: str, due_at: datetime, *, at: datetime) -> bool:
+def take_tick(connection: Connection, schedule: str, due_at: datetime, *, at: datetime) -> bool:
     """
     Take a tick. In one transaction with what it starts, so that neither is there without the other.
 
@@ -92,7 +92,7 @@ def first_asked_at(connection: Connection) -> datetime | None:
     return row[0] if row else None
 
 
-def drop_slots(connection: Connection, *, due_before: datetime) -> int:
+def drop_ticks(connection: Connection, *, due_before: datetime) -> int:
     """
     Forget the ticks before an instant.
 

@@ -16,7 +16,7 @@ from stopsearch.store.locks import BATCH_IS_ALIVE
 @dataclass(frozen=True, kw_only=True)
 class BatchFigures:
     """
-    One batch, and how many runs of it ended in which way. `is_alive` tells whether its process is still there.
+    One batch, and how many runs of it ended in which way. `is_alive` tells whether its process, or the workers, run it.
     """
 
     id: int
@@ -24,6 +24,7 @@ class BatchFigures:
     requested_by: str
     status: BatchStatus
     is_alive: bool
+    is_distributed: bool  # whether workers run it
     started_at: datetime
     ended_at: datetime | None
     runs: dict[RunStatus, int]
@@ -135,7 +136,7 @@ def _batches(connection: Connection, which: str) -> list[BatchFigures]:
     rows = connection.execute(
         f"""
         SELECT batch.id, batch.trigger, batch.requested_by, batch.status, batch.started_at, batch.ended_at,
-            {BATCH_IS_ALIVE},
+            batch.is_distributed OR {BATCH_IS_ALIVE}, batch.is_distributed,
             (
                 SELECT coalesce(jsonb_object_agg(status, runs), '{{}}')
                 FROM (SELECT status, count(*) AS runs FROM ingest_run WHERE batch_id = batch.id GROUP BY status) AS run
@@ -152,7 +153,8 @@ def _batches(connection: Connection, which: str) -> list[BatchFigures]:
             started_at=row[4],
             ended_at=row[5],
             is_alive=row[6],
-            runs={status: row[7][status] for status in RunStatus if status in row[7]},
+            is_distributed=row[7],
+            runs={status: row[8][status] for status in RunStatus if status in row[8]},
         )
         for row in rows
     ]

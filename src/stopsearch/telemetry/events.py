@@ -43,7 +43,7 @@ class Event(StrEnum):
     BEAT_STARTED = "beat_started"  # ticks: the names of what it sends
     BEAT_STOPPED = "beat_stopped"  # no field
     TICK_LEFT_OUT = "tick_left_out"  # task: many tasks wait for a worker already
-    HOUSE_KEPT = "house_kept"  # bodies slots duration_s
+    HOUSE_KEPT = "house_kept"  # bodies ticks duration_s
     MONTH_LEFT = "month_left"  # batch_id reason next_at: a force-month that is tried again later
     MONTH_ABANDONED = "month_abandoned"  # batch_id deliveries: it ended its worker each time, and is dead-lettered
     MONTHS_SENT_AGAIN = "months_sent_again"  # batch_id months: their tasks were lost, or their wait is over

@@ -29,6 +29,9 @@ _AWAY = (OperationalError, KombuError, AMQPError, OSError)
 class CeleryDispatch:
     """
     The `Dispatch` of flows, on a Celery app.
+
+    Each task says that its result is ignored: a task that is sent by its name alone would else ask the Redis of results
+    to listen for it, and could not be sent while that is away.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -50,20 +53,21 @@ class CeleryDispatch:
         """
         Tell workers to plan a batch.
         """
-        with _in_our_words():
-            self._app.send_task(PLAN_BATCH, args=[batch_id], queue=broker_name("control"))
+        with in_our_words():
+            self._app.send_task(PLAN_BATCH, args=[batch_id], queue=broker_name("control"), ignore_result=True)
 
     def months(self, batch_id: int, months: Sequence[PlannedMonth]) -> None:
         """
         Tell workers to bring in, or replay, force-months of a batch, over one connection.
         """
-        with _in_our_words(), self._app.producer_or_acquire() as producer:
+        with in_our_words(), self._app.producer_or_acquire() as producer:
             for month in months:
                 self._app.send_task(
                     REPLAY_MONTH if month.queue == "replay" else BRING_IN_MONTH,
                     args=[batch_id, month.force, str(month.month)],
                     queue=broker_name(month.queue),
                     producer=producer,
+                    ignore_result=True,
                 )
 
     def keep_house(self) -> None:
@@ -79,8 +83,8 @@ class CeleryDispatch:
         Raises:
             BrokerUnavailable: It could not be sent.
         """
-        with _in_our_words():
-            self._app.send_task(task, queue=broker_name("control"))
+        with in_our_words():
+            self._app.send_task(task, queue=broker_name("control"), ignore_result=True)
 
     def send_tick(self, task: str, *, waiting: int) -> bool:
         """
@@ -98,11 +102,18 @@ class CeleryDispatch:
             BrokerUnavailable: It could not be sent.
         """
         queue = broker_name("control")
-        with _in_our_words(), self._app.connection_for_write() as connection:
+        with in_our_words(), self._app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1)
             if _count(connection, queue) >= waiting:
                 return False
-            self._app.send_task(task, queue=queue, connection=connection, retry=False, confirm_timeout=_CONFIRM_S)
+            self._app.send_task(
+                task,
+                queue=queue,
+                connection=connection,
+                retry=False,
+                confirm_timeout=_CONFIRM_S,
+                ignore_result=True,
+            )
         return True
 
     def empty_queues(self) -> frozenset[str]:
@@ -118,7 +129,7 @@ class CeleryDispatch:
         Raises:
             BrokerUnavailable: The broker can't be asked.
         """
-        with _in_our_words(), self._app.connection_for_write() as connection:
+        with in_our_words(), self._app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1)
             return {queue: _count(connection, broker_name(queue)) for queue in QUEUES}
 
@@ -135,7 +146,10 @@ def _count(connection, name: str) -> int:  # type: ignore[no-untyped-def]  # kom
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def in_our_words() -> Iterator[None]:
+    """
+    Say of whatever the broker's client raises that the broker is away.
+    """
     try:
         yield
     except _AWAY as error:

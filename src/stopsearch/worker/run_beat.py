@@ -83,9 +83,15 @@ class PatientScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
                     log.info(Event.TICK_LEFT_OUT, task=entry.task)
                 return
             except BrokerUnavailable as error:
-                log.warning(Event.BROKER_AWAY, fault=describe_fault(error.__cause__ or error), wait_s=wait_s)
+                log.warning(Event.BROKER_AWAY, fault=describe_fault(_first_cause(error)), wait_s=wait_s)
             time.sleep(wait_s)
             wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -166,6 +166,7 @@ class Workshop:
     def _bring_in(self, claimed: ClaimedMonth) -> RunReport:
         if self._runner is None:
             self._runner = asyncio.Runner()
+            self._stopping = asyncio.Event()  # one serves the loop alone in which it was first waited for
         return self._runner.run(self._bring_in_until_stopped(claimed))
 
     async def _bring_in_until_stopped(self, claimed: ClaimedMonth) -> RunReport:

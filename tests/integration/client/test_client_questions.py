@@ -164,4 +164,7 @@ def test_data_is_brought_in_with_the_token_and_not_without(database: Database, t
             assert state["status"] == "finished", state
             assert [run["status"] for run in state["runs"]] == ["revised"]
             assert client.counts().data == [{"stops": state["runs"][0]["stored"]}]
+            with pytest.raises(ProblemError) as ended:
+                client.cancel_ingestion(batch["id"])
+            assert (ended.value.status, ended.value.kind) == (409, "batch_ended")
             assert TOKEN not in repr(client.line)

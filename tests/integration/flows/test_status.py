@@ -18,7 +18,10 @@ from stopsearch.flows.plan import Wanted
 from stopsearch.flows.prune import prune
 from stopsearch.flows.status import status
 from stopsearch.sample import sample_archives
+from stopsearch.store.batch_months import PlannedMonth, plan_months
+from stopsearch.store.batch_queue import queue_entry
 from stopsearch.store.database import Database
+from stopsearch.store.integrity import stale_batches
 from stopsearch.store.ledger import begin_batch
 from stopsearch.store.migrate import newest_revision
 
@@ -124,3 +127,18 @@ def test_prune_deletes_what_no_revision_rests_on(database: Database) -> None:
     assert prune(database, settings_for(body_retention_days=10), now=later).bodies == 1
     assert counted(database, bodies) == 1
     assert prune(database, settings_for(body_retention_days=10), now=later).bodies == 0
+
+
+def test_batch_of_workers_runs_though_no_process_holds_it(database: Database) -> None:
+    asked_for = {"kind": "replay", "source": "kept", "force": None, "month": None, "rule": None, "ids": None}
+    now = datetime.now(UTC)
+    with database.connect(autocommit=True) as connection:
+        batch_id = queue_entry(
+            connection, requested_by="a test", asked_for=asked_for, at=now, trigger="replay", is_distributed=True
+        )
+        month = PlannedMonth(force="durham", month=Month(2023, 7), queue="replay", reason="dead letters")
+        assert plan_months(connection, batch_id, [month], at=now)
+    [running] = status(database).running
+    assert (running.id, running.is_alive, running.is_distributed) == (batch_id, True, True)
+    with database.connect(autocommit=True) as connection:
+        assert stale_batches(connection) == []

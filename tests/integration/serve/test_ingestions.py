@@ -202,6 +202,7 @@ ROUTES = [
     ("GET", "/v1/ingestions"),
     ("GET", "/v1/ingestions/1"),
     ("GET", "/v1/ingestions/1/events"),
+    ("POST", "/v1/ingestions/1/cancel"),
 ]
 
 

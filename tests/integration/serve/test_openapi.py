@@ -35,6 +35,7 @@ NEED_TOKEN = {
     ("GET", "/v1/ingestions"),
     ("GET", "/v1/ingestions/{batch_id}"),
     ("GET", "/v1/ingestions/{batch_id}/events"),
+    ("POST", "/v1/ingestions/{batch_id}/cancel"),
     ("POST", "/v1/dead-letters/replay"),
 }
 

@@ -53,3 +53,17 @@ def test_tells_trouble_at_once_and_the_rest_now_and_then(capsys: pytest.CaptureF
 def test_says_that_it_is_stopping() -> None:
     progress = Progress(is_stopping=lambda: True).begin(9)
     assert progress.line().endswith(", stopping")
+
+
+def test_tells_what_workers_try_again_later_until_it_is_on_its_way_again() -> None:
+    progress = Progress(clock=lambda: 1.0).begin(9)
+    progress.month_begun("durham", Month(2023, 1))
+    progress.month_left("durham", Month(2023, 1))
+    assert "1 tried again later" in progress.line()
+    assert progress.in_flight == {}
+    progress.month_begun("durham", Month(2023, 1))
+    assert "again later" not in progress.line()
+    progress.month_left("durham", Month(2023, 1))
+    progress.run_finished(report(1))
+    assert "again later" not in progress.line()
+    assert progress.done == 1

@@ -10,12 +10,14 @@ from __future__ import annotations
 import typer
 
 from stopsearch.cli.commands import (
+    batches,
     beat,
     changes,
     counts,
     coverage,
     db,
     dead_letters,
+    dead_tasks,
     doctor,
     export,
     forces,
@@ -64,7 +66,9 @@ def register(app: typer.Typer) -> None:
         prune.prune,
     ):
         app.command()(command)
+    app.add_typer(batches.app, name="batches")
     app.add_typer(revisions.app, name="revisions")
     app.add_typer(dead_letters.app, name="dead-letters")
+    app.add_typer(dead_tasks.app, name="dead-tasks")
     app.add_typer(db.app, name="db")
     app.add_typer(upstream.app, name="upstream")

@@ -80,7 +80,7 @@ def _ended(batch: BatchFigures) -> str:
     if batch.ended_at:
         return f"ended {_at(batch.ended_at)}"
     if batch.status is BatchStatus.QUEUED:
-        return "a server begins it"
+        return "a worker plans it" if batch.is_distributed else "a server begins it"
     return "still running" if batch.is_alive else "cut short"
 
 
