@@ -34,11 +34,21 @@ DECLARE
 BEGIN
     WHILE clock_timestamp() < until LOOP
         PERFORM pg_stat_clear_snapshot();
-        SELECT count(pg_terminate_backend(pid)) INTO cut FROM pg_stat_progress_copy WHERE relid <> 0;
+        SELECT count(pg_terminate_backend(pid)) INTO cut
+        FROM pg_stat_progress_copy JOIN pg_class ON pg_class.oid = relid WHERE relname IN ('stop', 'staged_stop');
         EXIT WHEN cut > 0;
     END LOOP;
 END $$
 """
+_REFUSE_ROWS = (
+    "SET lock_timeout = '2s'",
+    """
+    CREATE FUNCTION refuse_rows() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full';
+    END $$
+    """,
+    "CREATE TRIGGER refuse_rows BEFORE INSERT ON stop EXECUTE FUNCTION refuse_rows()",
+)
 _CUT_BACKENDS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 _CLOSE_ALL = "[exit(Pid, kill) || Pid <- rabbit_networking:connections()]"
 
@@ -169,6 +179,18 @@ def _fill_disk(stack: Stack, fault: Fault) -> Undo:
     return make_room
 
 
+def _no_room(stack: Stack, _fault: Fault) -> Undo:
+    with psycopg.connect(stack.database_url) as connection:
+        for statement in _REFUSE_ROWS:
+            connection.execute(statement)
+
+    def make_room() -> None:
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute("DROP FUNCTION refuse_rows CASCADE")
+
+    return make_room
+
+
 def _storm(stack: Stack, fault: Fault) -> None:
     after = (None, 1, 2)[fault.target % 3]
     as_date = after is not None and fault.target % 2 == 0
@@ -251,6 +273,7 @@ _ACTS: dict[Kind, Callable[[Stack, Fault], Undo | None]] = {
     Kind.CUT_COPY: _cut_copy,
     Kind.CUT_BACKENDS: _cut_backends,
     Kind.FILL_DISK: _fill_disk,
+    Kind.NO_ROOM: _no_room,
     Kind.STORM: _storm,
     Kind.UPSTREAM_DOWN: _upstream_down,
     Kind.SPOIL_ANSWERS: _spoil_answers,

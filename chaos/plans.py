@@ -35,6 +35,7 @@ class Kind(StrEnum):
     CUT_COPY = "cut a COPY"
     CUT_BACKENDS = "cut all connections to PostgreSQL"
     FILL_DISK = "fill PostgreSQL's disk"
+    NO_ROOM = "no room for rows, but for the ledger"
     STORM = "429 storm"
     UPSTREAM_DOWN = "upstream down"
     SPOIL_ANSWERS = "spoil answers"
@@ -58,6 +59,7 @@ _SERVICES: dict[Kind, str] = {
     Kind.CUT_COPY: "postgres",
     Kind.CUT_BACKENDS: "postgres",
     Kind.FILL_DISK: "postgres",
+    Kind.NO_ROOM: "postgres",
     Kind.POISON: "poison",
 }
 FAULTS = tuple(kind for kind in Kind if kind is not Kind.NONE)

@@ -97,7 +97,7 @@ def look_for_services(variables: Mapping[str, str] = os.environ) -> tuple[Found,
             Service.SMALL_DISK,
             "a tmpfs" if postgres and can_limit_disk() else "",
             left_out="the tests of a database whose disk is full",
-            remedy="run the tests as a root that may mount",
+            remedy="run the tests as root, where root may mount",
         ),
         _found(
             Service.OWN_POSTGRES,
@@ -158,10 +158,10 @@ def _services_here() -> tuple[Found, ...]:
 
 
 def _leave_out(found: Found) -> NoReturn:
-    reason = f"{_LEFT_OUT}{found.service}: {found.remedy}"
     if are_required():
-        pytest.fail(f"{reason} ({REQUIRE_VARIABLE} says that every service must be here)", pytrace=False)
-    pytest.skip(reason)
+        said = f"{REQUIRE_VARIABLE} says that every service must be here, and this is not: {found.service}"
+        pytest.fail(f"{said}. To get it: {found.remedy}.", pytrace=False)
+    pytest.skip(f"{_LEFT_OUT}{found.service}: {found.remedy}")
 
 
 def _found(service: Service, what: str, *, left_out: str, remedy: str) -> Found:

@@ -129,7 +129,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None,
         description="Address of a Redis, as redis://:password@host:port/0, in which costly answers are kept by "
-        "snapshot. Without it, or while it is away, they are counted anew.",
+        "snapshot, and through which all processes share the publisher's limit and the circuit breaker. Without it, "
+        "or while it is away, answers are counted anew, and the limit is shared through the database.",
     )
     public_url: str | None = Field(
         default=None,
@@ -202,6 +203,12 @@ class Settings(BaseSettings):
     )
     worker_max_tasks: int = Field(
         default=2000, ge=1, description="Tasks after which a process of a worker is replaced by a fresh one."
+    )
+    worker_nice: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="How far a worker steps back for others on the same machine, a server above all (nice). 0: not.",
     )
     task_soft_limit_s: float = Field(
         default=900,

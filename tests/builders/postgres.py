@@ -5,6 +5,7 @@ A PostgreSQL of one's own behind a TCP port, which a test may stop, kill, start 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -202,15 +203,10 @@ class RunningPostgres:
         Let its small disk have next to no room left, for as long as the context lasts.
         """
         assert self._is_small, "its disk is the machine's own: give disk_mb"
-        room = os.statvfs(self._data)
         self._filler.touch()
         try:
-            size = max(0, room.f_bavail * room.f_frsize - left_kb * 1024)
-            descriptor = os.open(self._filler, os.O_WRONLY)
-            try:
-                os.posix_fallocate(descriptor, 0, size)
-            finally:
-                os.close(descriptor)
+            while not self._fill(left_kb=left_kb):  # the server took some of the room meanwhile
+                pass
             yield
         finally:
             self._filler.unlink()
@@ -250,6 +246,21 @@ class RunningPostgres:
             **self._account.as_child,
         )
         assert made.returncode == 0, made.stderr
+
+    def _fill(self, *, left_kb: int) -> bool:
+        room = os.statvfs(self._data)
+        size = max(1, room.f_bavail * room.f_frsize - left_kb * 1024)
+        descriptor = os.open(self._filler, os.O_WRONLY)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return False
+        else:
+            return True
+        finally:
+            os.close(descriptor)
 
     def _end_by(self, how: signal.Signals) -> None:
         assert self._process is not None, "it does not run"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _START_TIMEOUT_S = 90.0
@@ -72,10 +72,8 @@ class RunningProcess:
         """
         End it and all that it has forked at once, as a machine that loses power would.
         """
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(_END_TIMEOUT_S)
 
     def terminate(self, *, timeout_s: float = _END_TIMEOUT_S) -> int:

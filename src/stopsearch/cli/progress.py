@@ -95,6 +95,7 @@ class Progress:
         """
         self.in_flight.pop((force, month), None)
         self.again.add((force, month))
+        self._tell_now_and_then()
 
     def run_finished(self, report: RunReport) -> None:
         """
@@ -107,9 +108,7 @@ class Progress:
         if report.outcome.status in _TROUBLE:
             self.trouble += 1
             self._tell_trouble(report)
-        if not self.is_live and self.done < self.total and self.clock() - self.last_told >= _PLAIN_EVERY_S:
-            self.last_told = self.clock()
-            note(self.line())
+        self._tell_now_and_then()
 
     def line(self) -> str:
         """
@@ -160,6 +159,11 @@ class Progress:
         if len(flying) > _IN_FLIGHT_LINES:
             on_their_way.add_row("", f"and {len(flying) - _IN_FLIGHT_LINES} more", "")
         return Group(head, Text(self.figures(), style="dim"), on_their_way)
+
+    def _tell_now_and_then(self) -> None:
+        if not self.is_live and self.done < self.total and self.clock() - self.last_told >= _PLAIN_EVERY_S:
+            self.last_told = self.clock()
+            note(self.line())
 
     def _tell_trouble(self, report: RunReport) -> None:
         outcome = report.outcome

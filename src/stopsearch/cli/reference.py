@@ -141,7 +141,7 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None or default is PydanticUndefined or default == ():
         return ""
-    return str(default)
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _default_words(name: str, field: FieldInfo) -> str:

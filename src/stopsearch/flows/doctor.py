@@ -19,11 +19,10 @@ from pathlib import Path
 
 from stopsearch.domain.errors import StopSearchError
 from stopsearch.domain.months import Month
+from stopsearch.flows.call_limits import call_limits
 from stopsearch.settings import ENV_PREFIX, Settings, read_settings, unknown_settings
 from stopsearch.source.api import PoliceApi
-from stopsearch.source.limiter import BURST
 from stopsearch.store.as_of import one_snapshot
-from stopsearch.store.call_budget import PostgresCallBudget
 from stopsearch.store.database import OLDEST_MAJOR, Database, open_database
 from stopsearch.store.integrity import (
     ForceMonth,
@@ -269,11 +268,12 @@ async def _upstream(database: Database, settings: Settings) -> Finding:
             "request_timeout_s": min(settings.request_timeout_s, _UPSTREAM_PATIENCE_S),
         }
     )
-    budget = PostgresCallBudget(
-        database, upstream_url=settings.upstream_url, rate_per_second=settings.rate_per_second, burst=BURST
-    )
     try:
-        async with budget, PoliceApi.from_settings(once, limiter=budget) as api:
+        # Within everybody's limit, but past everybody's breaker: whether the publisher is up is the question.
+        async with (
+            call_limits(database, once) as limits,
+            PoliceApi.from_settings(once, limiter=limits.limiter) as api,
+        ):
             availability = await api.availability()
     except StopSearchError as error:
         return _failed("upstream", error)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import AMQPError, NotFound
 from kombu.exceptions import KombuError, OperationalError
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 # A broker that has no room left takes connections, and leaves what is published unconfirmed.
 _CONFIRM_S = 10.0
 _AWAY = (OperationalError, KombuError, AMQPError, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """
+    One queue: how many tasks wait to be delivered, and how many workers serve it. One that is not there has none.
+    """
+
+    waiting: int
+    consumers: int
 
 
 class CeleryDispatch:
@@ -133,13 +144,29 @@ class CeleryDispatch:
             connection.ensure_connection(max_retries=1)
             return {queue: _count(connection, broker_name(queue)) for queue in QUEUES}
 
+    def look(self) -> dict[str, QueueState]:
+        """
+        Look at every queue, also that of dead tasks.
 
-def _count(connection, name: str) -> int:  # type: ignore[no-untyped-def]  # kombu has no types
+        Raises:
+            BrokerUnavailable: The broker can't be asked.
+        """
+        with in_our_words(), self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+            return {queue: _state(connection, broker_name(queue)) for queue in (*QUEUES, "dead-tasks")}
+
+
+def _count(connection: Any, name: str) -> int:
+    return _state(connection, name).waiting
+
+
+def _state(connection: Any, name: str) -> QueueState:
     channel = connection.channel()
     try:
-        return int(channel.queue_declare(queue=name, passive=True).message_count)
+        found = channel.queue_declare(queue=name, passive=True)
+        return QueueState(waiting=int(found.message_count), consumers=int(found.consumer_count))
     except NotFound:  # it ends the channel, which is why each queue has its own
-        return 0
+        return QueueState(waiting=0, consumers=0)
     finally:
         if channel.is_open:
             channel.close()

@@ -61,6 +61,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], concurrency: int, n
     # Its reason is pickled messages, which run as code; ours are JSON.
     warnings.simplefilter("ignore", SecurityWarning)
     stop_within(settings.worker_grace_s)
+    os.nice(settings.worker_nice)
     assert _NOT_BEFORE_THE_FORK not in sys.modules, "the process that forks the others must not load it"
     worker = app.Worker(
         hostname=f"{name or f'stopsearch-{os.getpid()}'}@{socket.gethostname()}",

@@ -4,12 +4,15 @@ Beat as a process, at a real RabbitMQ: its ticks come, do not pile up, outlive a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection
@@ -192,6 +195,65 @@ def test_it_ends_in_order_while_the_broker_is_away(tmp_path: Path, is_deaf: bool
             if not is_deaf:
                 beat.wait_for("broker_away")
             assert beat.terminate(timeout_s=20) == 0
+
+
+@contextmanager
+def freezing_at(text: bytes, url: str) -> Iterator[tuple[str, threading.Event]]:
+    """
+    Give another address of a RabbitMQ: whoever sends a text through it hears nothing from then on. The event says so.
+    """
+    frozen = threading.Event()
+    place = urlsplit(url)
+    assert place.port is not None
+
+    def carry(source: socket.socket, target: socket.socket, *, is_question: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if is_question and text in data:
+                    frozen.set()
+                if is_question or not frozen.is_set():
+                    target.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as opened:
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    near, _ = listener.accept()
+                    far = socket.create_connection((place.hostname, place.port))
+                    for end in (near, far):
+                        opened.callback(end.close)
+                    for source, target, is_question in ((near, far, True), (far, near, False)):
+                        threading.Thread(
+                            target=carry, args=(source, target), kwargs={"is_question": is_question}, daemon=True
+                        ).start()
+
+        threading.Thread(target=take, daemon=True).start()
+        yield url.replace(f":{place.port}", f":{listener.getsockname()[1]}"), frozen
+
+
+def test_it_ends_in_order_while_the_broker_hangs(broker_url: str, tmp_path: Path) -> None:
+    """
+    One that has taken a tick and never confirms it, nor that the connection is closed.
+    """
+    with (
+        freezing_at(START_DUE.encode(), broker_url) as (url, frozen),
+        running_beat(url, tmp_path / "log") as beat,
+    ):
+        assert frozen.wait(PATIENCE_S)
+        time.sleep(0.5)
+        assert beat.terminate(timeout_s=20) == 0
+
+
+def test_it_says_so_and_goes_on_where_the_broker_hangs(broker_url: str, tmp_path: Path) -> None:
+    with (
+        freezing_at(START_DUE.encode(), broker_url) as (url, frozen),
+        running_beat(url, tmp_path / "log") as beat,
+    ):
+        assert frozen.wait(PATIENCE_S)
+        beat.wait_for("broker_away")
+        frozen.clear()  # which the next try sets again
+        beat.wait_for("broker_away", times=2)
 
 
 def test_without_a_broker_it_says_which_setting_is_missing(tmp_path: Path) -> None:

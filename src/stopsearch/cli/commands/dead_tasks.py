@@ -28,11 +28,11 @@ Ids = Annotated[
 Every = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 _SHORT_ID = 8
-_REASONS = {
-    "delivery_limit": "it ended its worker each time",
-    "rejected": "no worker could read it",
-    "expired": "it waited too long",
-    "maxlen": "its queue was full",
+_REASONS = {  # the broker's words, in few words and in more
+    "delivery_limit": ("kept dying", "it ended its worker each time"),
+    "rejected": ("rejected", "no worker could read it"),
+    "expired": ("expired", "it waited too long"),
+    "maxlen": ("overflow", "its queue was full"),
 }
 
 
@@ -41,7 +41,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     List the tasks in the queue 'stopsearch.dead-tasks', the one that lies longest first. They stay there.
 
-    With --json, one object a task, one a line.
+    With --json, one object a task, one a line, with its whole id.
     """
     settings = begin()
     from stopsearch.worker.dead_tasks import MOST_SHOWN, DeadTasks
@@ -122,25 +122,20 @@ def _chosen(ids: list[str] | None, *, every: bool) -> list[str] | None:
 
 
 def _show(tasks: Sequence[DeadTask]) -> None:
-    cut = None if is_wide() else _SHORT_ID
     table(
         (
             ("id", "left"),
-            ("task", "left"),
             ("batch", "right"),
-            ("force", "left"),
-            ("month", "left"),
+            ("what", "left"),
             ("queue", "left"),
-            ("died at (UTC)", "left"),
+            ("died (UTC)", "left"),
             ("why", "left"),
         ),
         [
             [
-                safe(task.id[:cut]),
-                safe(_name(task)),
+                safe(task.id[:_SHORT_ID]),
                 "" if task.batch_id is None else str(task.batch_id),
-                safe(task.force or ""),
-                safe(task.month or ""),
+                safe(_about(task) or _name(task)),
                 safe(task.queue),
                 f"{task.died_at:%m-%d %H:%M}" if task.died_at else "",
                 safe(_why(task)),
@@ -151,9 +146,13 @@ def _show(tasks: Sequence[DeadTask]) -> None:
 
 
 def _one_line(task: DeadTask) -> str:
-    about = " ".join(part for part in (task.force, task.month) if part)
+    about = _about(task)
     of = f" of batch {task.batch_id}" if task.batch_id is not None else ""
     return f"{task.id[:_SHORT_ID]} {_name(task)}{f' {about}' if about else ''}{of}"
+
+
+def _about(task: DeadTask) -> str:
+    return " ".join(part for part in (task.force, task.month) if part)
 
 
 def _name(task: DeadTask) -> str:
@@ -161,4 +160,5 @@ def _name(task: DeadTask) -> str:
 
 
 def _why(task: DeadTask) -> str:
-    return _REASONS.get(task.reason, task.reason) if is_wide() else task.reason.replace("_", " ")
+    short, long = _REASONS.get(task.reason, (task.reason, task.reason))
+    return long if is_wide() else short

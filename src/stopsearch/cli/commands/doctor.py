@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from stopsearch.cli.opening import opened, set_logs_up
 from stopsearch.cli.terminal import many, safe, say, say_json
 from stopsearch.domain.errors import StopSearchError
 from stopsearch.settings import read_settings
+
+if TYPE_CHECKING:
+    from stopsearch.flows.doctor import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -30,7 +33,7 @@ def doctor(
     Look for what is wrong, and say what to do.
 
     It looks at the settings, the data folder, the database, its schema, and whether the stops, totals and dead letters
-    add up to what the revisions say. Exit code 8: something is wrong.
+    add up to what the revisions say; and at RabbitMQ, its queues, the workers and Redis, where they are set. Exit code 8: something is wrong.
     """
     from stopsearch.flows import doctor as flow
 
@@ -43,7 +46,7 @@ def doctor(
                 stack.enter_context(opened(settings))
         except StopSearchError:
             pass  # it is one of the findings
-        findings = flow.doctor(ask_upstream=ask_upstream)
+        findings = flow.doctor(ask_upstream=ask_upstream) + _services()
     failed = [finding for finding in findings if finding.verdict is flow.Verdict.FAIL]
     if as_json:
         for finding in findings:
@@ -59,3 +62,18 @@ def doctor(
         say(f"[red]{many(len(failed), 'thing')} wrong.[/red]" if failed else "Nothing is wrong.")
     if failed:
         raise typer.Exit(UNHEALTHY)
+
+
+def _services() -> list[Finding]:
+    """
+    Examine the broker and Redis, where they are set.
+    """
+    try:
+        settings = read_settings()
+    except StopSearchError:  # it is one of the findings
+        return []
+    if not settings.is_distributed and settings.redis_url is None:
+        return []
+    from stopsearch.worker.examine import examine_services
+
+    return examine_services(settings)
