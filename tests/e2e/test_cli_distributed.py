@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from builders.ports import free_port
 from builders.standin import RunningStandin, make_api_record, running_standin
 from builders.store_state import breaches_of, count_rows
 from builders.workers import RunningProcess, running_worker
+from stopsearch.cli import following
+from stopsearch.flows.cancel_batch import cancel_batch
 from stopsearch.store.database import Database
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cli-distributed")]
@@ -154,6 +157,21 @@ def test_a_broker_that_is_away_is_told_and_the_batch_remembered(stopsearch: Comm
     assert "who are told once RabbitMQ is back" in stopsearch.look("batches", "show", "1").out
     assert "Batch 1 is cancelled." in stopsearch.look("batches", "cancel", "1").out
     assert "Batch 1 is cancelled." in stopsearch.look("batches", "cancel", "1").out
+
+
+def test_what_nobody_takes_is_told_what_it_waits_for(
+    stopsearch: CommandLine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTAKEN_S", 0.5)
+    away = {"BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//"}
+    for settings, hint in (({}, "no 'stopsearch worker' runs"), (away, "waits for RabbitMQ")):
+        [queued] = stopsearch.look("ingest", "--distributed", "--no-wait", "--json", **settings).objects
+        ending = threading.Timer(3, cancel_batch, (database, queued["batch"]), {"requested_by": "somebody"})
+        ending.start()
+        followed = stopsearch.look("batches", "follow", str(queued["batch"]), expect=130)
+        ending.join()
+        assert hint in followed.err
+        assert "Cancelled by somebody with 0 force-months to go." in followed.out
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_queued(

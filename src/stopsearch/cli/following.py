@@ -100,7 +100,7 @@ def _untaken(batch: BatchEntry) -> str:
         return f"Batch {batch.id} waits for a server: 'stopsearch serve' runs it."
     if batch.sent_at is None:
         return f"Batch {batch.id} waits for RabbitMQ, which does not answer. It is sent once it is back."
-    return f"Batch {batch.id} has been sent, and no worker has planned it yet. Does a 'stopsearch worker' run?"
+    return f"Batch {batch.id} was sent, and is not planned yet: no 'stopsearch worker' runs, or the publisher does not answer."
 
 
 def _as_met(error: dict[str, str]) -> StopSearchError:

@@ -130,13 +130,16 @@ def send_months(database: Database, dispatch: Dispatch, batch_id: int, months: S
     """
     if not months:
         return True
-    try:
-        dispatch.months(batch_id, months)
-    except BrokerUnavailable as error:
-        log.warning(Event.BROKER_AWAY, fault=describe_fault(error))
-        return False
+    keys = [(month.force, month.month) for month in months]
     with database.connect(autocommit=True) as connection:
-        mark_months_sent(connection, batch_id, [(month.force, month.month) for month in months], at=_now())
+        # Before they are sent: a task may have come, and been left for later, before we are back from sending.
+        mark_months_sent(connection, batch_id, keys, at=_now())
+        try:
+            dispatch.months(batch_id, months)
+        except BrokerUnavailable as error:
+            log.warning(Event.BROKER_AWAY, fault=describe_fault(error))
+            mark_months_sent(connection, batch_id, keys, at=None)
+            return False
     return True
 
 

@@ -18,7 +18,7 @@ from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.rebuild_month import Rebuild
 from stopsearch.flows.runs import RunReport
 from stopsearch.settings import Settings
-from stopsearch.store.batch_cancel import drop_cancelled_months
+from stopsearch.store.batch_cancel import drop_cancelled_months, end_lost_runs
 from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, leave_month, settle_month
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
@@ -51,7 +51,14 @@ class MonthEnd:
 
 
 def run_month(
-    connection: Connection, settings: Settings, run: RunMonth, *, batch_id: int, force: str, month: Month
+    connection: Connection,
+    settings: Settings,
+    run: RunMonth,
+    *,
+    batch_id: int,
+    force: str,
+    month: Month,
+    is_delivery: bool = True,
 ) -> MonthEnd:
     """
     Work on one force-month of a batch. Safe to do twice, also at once.
@@ -59,11 +66,12 @@ def run_month(
     Args:
         connection: In autocommit: every step is committed before the next.
         run: Does the work. It raises for a database that went away, and for nothing else.
+        is_delivery: False where the same delivery is worked on again, after the database was away.
 
     Raises:
         StoreUnavailable: The database went away. The force-month stays outstanding.
     """
-    claimed = claim_month(connection, batch_id, force, month, at=_now())
+    claimed = claim_month(connection, batch_id, force, month, is_delivery=is_delivery)
     if claimed is None:
         return MonthEnd(batch_status=close_batch(connection, batch_id))
     outcome = run(claimed).outcome
@@ -88,7 +96,7 @@ def cut_month(connection: Connection, *, batch_id: int, force: str, month: Month
     """
     Leave a force-month whose task took too long; after a few times it has failed.
     """
-    claimed = claim_month(connection, batch_id, force, month, at=_now())
+    claimed = claim_month(connection, batch_id, force, month, is_delivery=False)
     if claimed is None:
         return MonthEnd(batch_status=close_batch(connection, batch_id))
     if claimed.tries >= _CUTS:
@@ -140,6 +148,7 @@ def close_batch(connection: Connection, batch_id: int) -> BatchStatus | None:
     """
     drop_cancelled_months(connection, batch_id, at=_now())
     status = close_if_over(connection, batch_id, at=_now())
+    end_lost_runs(connection, batch_id, at=_now())
     if status is not None:
         keep_current(connection)
         log.info(Event.BATCH_FINISHED, batch_id=batch_id, status=status)

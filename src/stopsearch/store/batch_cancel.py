@@ -84,6 +84,28 @@ def drop_cancelled_months(connection: Connection, batch_id: int, *, at: datetime
     ).rowcount
 
 
+def end_lost_runs(connection: Connection, batch_id: int, *, at: datetime) -> int:
+    """
+    End the runs that say they go on, of a batch of workers that has ended, and whose force-month nobody writes.
+
+    A task may be claimed when its batch is cancelled, and begin its run after that; should its worker be killed then,
+    no end of the batch comes any more to end it.
+
+    Returns:
+        How many there were.
+    """
+    return connection.execute(
+        f"""
+        UPDATE ingest_run AS planned SET status = 'cancelled', error_kind = 'cancelled',
+            error_text = 'The batch had ended, and its worker was lost.', ended_at = %(at)s
+        FROM ingest_batch AS batch
+        WHERE batch.id = planned.batch_id AND batch.id = %(batch)s AND batch.is_distributed
+            AND batch.status NOT IN ('queued', 'running') AND planned.status = 'running' AND NOT {MONTH_IS_LOCKED}
+        """,  # nosec B608: made of our own words only
+        {"batch": batch_id, "at": at},
+    ).rowcount
+
+
 def cancel_asked_by(connection: Connection, batch_id: int) -> str | None:
     """
     Tell who asked for the end of a batch; None where nobody has.

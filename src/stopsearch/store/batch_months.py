@@ -120,24 +120,27 @@ def plan_months(connection: Connection, batch_id: int, months: Sequence[PlannedM
 
 
 def claim_month(
-    connection: Connection, batch_id: int, force: str, month: Month, *, at: datetime
+    connection: Connection, batch_id: int, force: str, month: Month, *, is_delivery: bool = True
 ) -> ClaimedMonth | None:
     """
     Begin to work on a force-month, and count the delivery before anything can go wrong.
+
+    Args:
+        is_delivery: False where the same delivery is worked on again, after the database was away.
 
     Returns:
         None where there is nothing to do: it has ended, or its batch has, or was cancelled.
     """
     row = connection.execute(
         """
-        UPDATE batch_month AS planned SET deliveries = planned.deliveries + 1
+        UPDATE batch_month AS planned SET deliveries = planned.deliveries + %(delivery)s
         FROM ingest_batch AS batch, force
         WHERE batch.id = planned.batch_id AND force.code = planned.force_code
             AND planned.batch_id = %(batch)s AND force.id = %(force)s AND planned.month = %(month)s
             AND planned.ended_at IS NULL AND batch.status = 'running' AND batch.cancel_asked_at IS NULL
         RETURNING planned.queue, planned.reason, batch.asked_for, batch.requested_by, planned.planned_at, planned.tries
         """,
-        {"batch": batch_id, "force": force, "month": month.first_day, "at": at},
+        {"batch": batch_id, "force": force, "month": month.first_day, "delivery": int(is_delivery)},
     ).fetchone()
     if row is None:
         return None
@@ -241,14 +244,14 @@ def mark_batch_sent(connection: Connection, batch_id: int, *, at: datetime) -> N
 
 
 def mark_months_sent(
-    connection: Connection, batch_id: int, months: Sequence[tuple[str, Month]], *, at: datetime
+    connection: Connection, batch_id: int, months: Sequence[tuple[str, Month]], *, at: datetime | None
 ) -> None:
     """
-    Note that the tasks of force-months were sent.
+    Note that the tasks of force-months are sent; with None, that they could not be.
     """
     connection.execute(
         """
-        UPDATE batch_month AS planned SET sent_at = %(at)s
+        UPDATE batch_month AS planned SET sent_at = %(at)s::timestamptz
         FROM force, unnest(%(forces)s::text[], %(months)s::date[]) AS sent (force, month)
         WHERE planned.batch_id = %(batch)s AND force.id = sent.force
             AND planned.force_code = force.code AND planned.month = sent.month AND planned.ended_at IS NULL

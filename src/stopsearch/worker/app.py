@@ -56,7 +56,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         # What ends in an error, or by its time limit, is in the ledger: the task has nothing more to say.
-        "task_acks_on_failure_or_timeout": True,
+        "task_acks_on_failure": True,
+        "task_acks_on_timeout": True,
         "broker_transport_options": {"confirm_publish": True},
         "task_soft_time_limit": settings.task_soft_limit_s,
         "task_time_limit": settings.task_hard_limit_s,

@@ -34,6 +34,9 @@ _MANY_WAIT = 10
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
 
+# So long RabbitMQ may take over any answer, a confirmation too: one that hangs counts as away, and Beat says so.
+_PATIENCE = {"read_timeout": 10.0, "write_timeout": 10.0}
+
 # So long the connection may take to be closed at the end; a broker that hangs must not keep Beat.
 _END_WITHIN_S = 5.0
 
@@ -49,6 +52,7 @@ def run_beat(settings: Settings) -> None:
     """
     app = make_celery(settings)
     configure_foreign_logs(level=settings.log_level)
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **_PATIENCE}
     app.conf.beat_schedule = beat_ticks(settings)
     service = Service(app, scheduler_cls=PatientScheduler, remote_control=False)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -150,11 +150,24 @@ class Workshop:
     def _work_on(
         self, batch_id: int, force: str, month: Month, run: Callable[[ClaimedMonth], RunReport]
     ) -> MonthEnd | None:
+        is_delivery = True
+
+        def work() -> MonthEnd:
+            nonlocal is_delivery
+            is_first, is_delivery = is_delivery, False
+            return run_month(
+                self.desk,
+                self._settings,
+                run,
+                batch_id=batch_id,
+                force=force,
+                month=month,
+                is_delivery=is_first,
+            )
+
         with structlog.contextvars.bound_contextvars(batch_id=batch_id, force=force, month=str(month)):
             try:
-                end = self._patiently(
-                    lambda: run_month(self.desk, self._settings, run, batch_id=batch_id, force=force, month=month)
-                )
+                end = self._patiently(work)
             except (SoftTimeLimitExceeded, TimeoutError):
                 log.warning(Event.TASK_CUT, reason="it took longer than STOPSEARCH_TASK_SOFT_LIMIT_S")
                 self.close()

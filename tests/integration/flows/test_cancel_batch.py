@@ -44,7 +44,7 @@ from stopsearch.serve.ingestion_runner import IngestionRunner
 from stopsearch.store.batch_reports import BatchEntry, find_batch
 from stopsearch.store.database import Database
 from stopsearch.store.forces import force_code
-from stopsearch.store.ledger import begin_batch, end_stale_batches
+from stopsearch.store.ledger import begin_batch, begin_run, end_stale_batches
 from stopsearch.store.locks import try_lock_month
 
 pytestmark = pytest.mark.integration
@@ -358,6 +358,43 @@ def test_what_a_killed_worker_had_in_hand_does_not_keep_the_batch_open(
     wait_until(lambda: tend_batches(database, settings, dispatch).closed)
 
     assert batch_of(database, batch_id).status is BatchStatus.CANCELLED
+    check_the_rest_comes_in(database, standin)
+
+
+def test_a_run_that_began_after_the_end_and_whose_worker_was_lost_is_ended(
+    database: Database, standin: RunningStandin
+) -> None:
+    settings, dispatch = settings_for(standin.url), RecordingDispatch()
+    batch_id = planned_by_worker(database, settings, dispatch)
+    _, month = dispatch.sent[0]
+
+    def end_it_and_die() -> None:
+        # Claimed and not locked yet: cancelling takes it for one that nobody works on.
+        assert cancel(database, batch_id).status is BatchStatus.CANCELLED
+        with database.connect(autocommit=True) as worker:
+            code = force_code(worker, month.force)
+            assert try_lock_month(worker, code, month.month)
+            begin_run(
+                worker,
+                batch_id=batch_id,
+                force_code=code,
+                month=month.month,
+                source=Source.API,
+                at=datetime.now(UTC),
+            )
+            # A second delivery while it is written leaves it be.
+            assert work_on(database, settings, batch_id, month).status is None
+            assert batch_of(database, batch_id).runs == {RunStatus.RUNNING: 1}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work_on(database, settings, batch_id, month, meanwhile=end_it_and_die)
+
+    def delivered_again() -> bool:
+        work_on(database, settings, batch_id, month)
+        return batch_of(database, batch_id).runs == {RunStatus.CANCELLED: 1}
+
+    wait_until(delivered_again)
     check_the_rest_comes_in(database, standin)
 
 

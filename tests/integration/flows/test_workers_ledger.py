@@ -22,11 +22,13 @@ from builders.worker_batches import (
     work_off,
     work_on,
 )
+from stopsearch.domain.errors import StoreUnavailable
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, RunStatus, Source
 from stopsearch.flows.dispatch import REDELIVERIES
 from stopsearch.flows.plan_batch import plan_batch
-from stopsearch.flows.run_month import cut_month
+from stopsearch.flows.run_month import cut_month, run_month
+from stopsearch.flows.runs import RunReport
 from stopsearch.flows.tend_batches import tend_batches
 from stopsearch.settings import QUEUES, Settings
 from stopsearch.standin.faults import Faults
@@ -94,7 +96,7 @@ def deliver_and_die(database: Database, batch_id: int, force: str, month: Month)
     Do what is left of a task whose worker is killed while it works: a delivery, and a run that never ended.
     """
     with database.connect(autocommit=True) as connection:
-        assert claim_month(connection, batch_id, force, month, at=datetime.now(UTC))
+        assert claim_month(connection, batch_id, force, month)
         begin_run(
             connection,
             batch_id=batch_id,
@@ -272,6 +274,31 @@ def test_a_force_month_that_ends_its_worker_each_time_is_given_up_and_can_be_tak
     assert status_of(database, batch_id) is BatchStatus.RUNNING
     assert work_on(database, settings, batch_id, poison).batch_status is BatchStatus.FINISHED
     assert breaches_of(database) == {}
+
+
+def test_a_database_that_comes_and_goes_does_not_make_a_force_month_poison(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    batch_id = planned_by_worker(database, settings, dispatch, forces=("kent",), first=JULY)
+
+    def lose_the_database(_: object) -> RunReport:
+        raise StoreUnavailable("The database went away.")
+
+    with database.connect(autocommit=True) as connection:
+        for attempt in range(3 * REDELIVERIES):
+            with pytest.raises(StoreUnavailable):
+                run_month(
+                    connection,
+                    settings,
+                    lose_the_database,
+                    batch_id=batch_id,
+                    force="kent",
+                    month=JULY,
+                    is_delivery=attempt == 0,
+                )
+    assert tend_batches(database, settings, dispatch).abandoned == 0
+    work_off(database, settings, dispatch)
+    assert status_of(database, batch_id) is BatchStatus.FINISHED
 
 
 def test_a_task_that_was_cut_is_tried_again_three_times(

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from builders.archives import sample_month, write_archive
+from builders.given_rabbitmq import GivenRabbitMQ
 from builders.ingestion_server import IngestionServer, ingestion_server, server_settings
 from builders.ingests import bring_one_in, edition
 from builders.ports import free_port
+from builders.rabbitmq import RunningRabbitMQ
 from builders.standin import RunningStandin, make_api_record, running_standin
 from builders.store_state import breaches_of, count_rows
 from builders.worker_batches import RecordingDispatch, work_off, work_on
@@ -207,13 +210,23 @@ def test_what_has_ended_or_never_was_is_not_cancelled(
     assert server.client.post(f"/v1/ingestions/{batch_id}/cancel?now=1").status_code == 422
 
 
+def test_what_is_sent_lies_in_the_queue_of_a_real_broker(
+    database: Database, standin: RunningStandin, rabbitmq: RunningRabbitMQ | GivenRabbitMQ, broker_url: str
+) -> None:
+    settings = server_settings(standin.url, broker_url=broker_url)
+    with ingestion_server(database, settings, dispatch=CeleryDispatch.from_settings(settings)) as server:
+        asked = [server.post(forces=["kent"]) for _ in range(3)]
+
+    assert [batch["note"] for batch in asked] == [None] * 3
+    depths = {name: depth.total for name, depth in rabbitmq.queue_depths(broker_url).items() if depth.total}
+    assert depths == {"stopsearch.control": 3}
+
+
 @pytest.mark.parametrize("has_broker", [True, False])
 def test_the_server_sends_to_workers_where_it_has_a_broker(
     database: Database, standin: RunningStandin, tmp_path: Path, has_broker: bool
 ) -> None:
     broker = {"broker_url": f"amqp://guest:guest@127.0.0.1:{free_port()}//"} if has_broker else {}
     app = make_app(database, server_settings(standin.url, data_dir=tmp_path, **broker))
-    from starlette.testclient import TestClient
-
     with TestClient(app):
         assert isinstance(app.state.dispatch, CeleryDispatch) is has_broker

@@ -245,9 +245,10 @@ def test_it_ends_in_order_while_the_broker_hangs(broker_url: str, tmp_path: Path
         assert beat.terminate(timeout_s=20) == 0
 
 
-def test_it_says_so_and_goes_on_where_the_broker_hangs(broker_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [CONTROL, START_DUE])  # the question how many tasks wait, and the tick
+def test_it_says_so_and_goes_on_where_the_broker_hangs(broker_url: str, tmp_path: Path, text: str) -> None:
     with (
-        freezing_at(START_DUE.encode(), broker_url) as (url, frozen),
+        freezing_at(text.encode(), broker_url) as (url, frozen),
         running_beat(url, tmp_path / "log") as beat,
     ):
         assert frozen.wait(PATIENCE_S)

@@ -17,6 +17,9 @@ from builders.given_rabbitmq import GivenRabbitMQ
 from builders.ingests import settings_for
 from builders.ports import free_port
 from builders.rabbitmq import RunningRabbitMQ
+from builders.standin import make_api_record, running_standin
+from builders.store_state import breaches_of
+from builders.workers import running_worker
 from stopsearch.domain.errors import BrokerUnavailable, RequestError
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus
@@ -75,7 +78,7 @@ def batch_id(database: Database) -> int:
         assert plan_months(connection, batch_id, MONTHS, at=now)
         for month in MONTHS:
             for _ in range(5):
-                assert claim_month(connection, batch_id, month.force, month.month, at=now)
+                assert claim_month(connection, batch_id, month.force, month.month)
     return batch_id
 
 
@@ -296,6 +299,26 @@ def test_the_command_line_lists_gives_back_and_throws_away(
         connection.execute("UPDATE batch_month SET status = 'cancelled', ended_at = now() WHERE ended_at IS NULL")
     left = stopsearch.look("dead-tasks", "requeue", "--all", expect=7)
     assert "2 tasks left in the dead queue" in left.out
+
+
+def test_what_was_given_back_is_brought_in_and_closes_its_batch(
+    stopsearch: CommandLine, app: Celery, database: Database, batch_id: int, rabbitmq: Broker, broker_url: str
+) -> None:
+    send_and_let_die(app, batch_id)
+    abandon(database, batch_id)
+    records = [make_api_record()]
+    with running_standin({(month.force, str(month.month)): records for month in MONTHS}) as standin:
+        stopsearch("dead-tasks", "requeue", "--all")
+        environment = stopsearch.environment({"UPSTREAM_URL": standin.url, "WORKER_CONCURRENCY": "1"})
+        with running_worker(environment, stopsearch.folder / "worker.log"):
+            [ended] = stopsearch.look("batches", "follow", str(batch_id), "--json").objects
+
+    assert ended["status"] == "finished"
+    assert sorted((run["force"], run["month"], run["status"]) for run in ended["runs"]) == sorted(
+        (month.force, str(month.month), "revised") for month in MONTHS
+    )
+    assert depths(rabbitmq, broker_url) == {}
+    assert breaches_of(database) == {}
 
 
 def test_without_a_broker_set_the_command_says_which_setting_is_missing(database: Database, tmp_path: Path) -> None:
