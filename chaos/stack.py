@@ -31,6 +31,7 @@ from stopsearch.settings import Settings
 from stopsearch.standin.limit import Limit
 from stopsearch.store.database import Database, outside_database
 from stopsearch.store.migrate import migrate
+from stopsearch.telemetry.events import Event
 from stopsearch.worker.dispatch import CeleryDispatch
 from stopsearch.worker.queues import DEAD_QUEUE
 
@@ -40,6 +41,9 @@ _LATENCY_S = 0.6
 _DISK_MB = 256
 _DATABASE, _PREPARED, _REFERENCE = "chaos", "prepared", "reference"
 _POLL_S = 0.1
+# What a worker logs of a fault of ours, whatever is done to it.
+_BROKEN = (Event.TASK_BROKE, Event.RUN_BROKE)
+_SHOWN_LINES = 3
 _START_S = 120.0
 
 # Short, so that what takes minutes in earnest takes seconds here.
@@ -86,7 +90,11 @@ class Stack:
         self._workers: list[RunningProcess | None] = [None] * WORKERS
         self._beat: RunningProcess | None = None
         self._started = 0
+        self._read: dict[Path, int] = {}
         self._without: dict[ForceMonth, Content] = {}
+        # Half a day off: what the schedule makes up for at the start is taken, and no tick comes during the trials.
+        hour = str((datetime.now(UTC).hour + 12) % 24)
+        self._hours = {f"STOPSEARCH_{name}_HOUR": hour for name in ("POLL", "REPLAY", "HOUSEKEEPING")}
         self._prepare()
         self._whole = self._ingest_undisturbed(None)
         self.dispatch = CeleryDispatch.from_settings(self.settings)
@@ -226,6 +234,18 @@ class Stack:
                 return left
             time.sleep(_POLL_S)
 
+    def broken_lines(self) -> list[str]:
+        """
+        Give what the workers and Beat have logged of faults of ours since they were last asked.
+        """
+        lines = []
+        for path in sorted(self.folder.glob("*.log")):
+            with path.open(errors="replace") as file:
+                file.seek(self._read.get(path, 0))
+                lines += [line.strip() for line in file if any(f'"{event}"' in line for event in _BROKEN)]
+                self._read[path] = file.tell()
+        return lines[:_SHOWN_LINES]
+
     def dead_tasks(self) -> list[str]:
         """
         Give what lies in the dead queue, each as the task's arguments, and take it out.
@@ -259,6 +279,7 @@ class Stack:
         self._started += 1
         environment = {
             **_SETTINGS,
+            **self._hours,
             "STOPSEARCH_DATABASE_URL": self.database_url,
             "STOPSEARCH_BROKER_URL": self.vhost,
             "STOPSEARCH_REDIS_URL": self.valkey.url,
@@ -278,7 +299,10 @@ class Stack:
             assert ingest_api(database, earlier.url).status == "finished"
         now = datetime.now(UTC)
         with database.connect(autocommit=True) as connection:
-            for tick in latest_ticks(self.settings, now):
+            settings = self.settings.model_copy(
+                update={name.removeprefix("STOPSEARCH_").lower(): int(hour) for name, hour in self._hours.items()}
+            )
+            for tick in latest_ticks(settings, now):
                 connection.execute(
                     "INSERT INTO schedule_slot (schedule, due_at, taken_at) VALUES (%s, %s, %s)",
                     [tick.schedule, tick.due_at, now],

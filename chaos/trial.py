@@ -23,6 +23,9 @@ STUCK_S = 150.0
 # What may be answered by 429 of the publisher's own: nothing of ours. Redis' data are lost with its memory of the pace.
 _NOT_OURS = (Kind.STORM,)
 
+_SHOWN = 600  # characters of a line
+_ROWS = 4  # force-months that are told of
+
 _STATUS = "SELECT id, status FROM ingest_batch WHERE is_distributed ORDER BY id"
 _OUTSTANDING = """
     SELECT batch_id, force.id, to_char(month, 'YYYY-MM'), queue, status, deliveries, tries, next_at - now() AS waits,
@@ -102,7 +105,8 @@ class _Trial:
                 return
             self._watch_over()
             if time.monotonic() > until:
-                self._result.wrong += [f"stuck after {STUCK_S:.0f} s: {line}" for line in self._outstanding()]
+                told = [*self._outstanding(), *self._stack.broken_lines()]
+                self._result.wrong += [f"stuck after {STUCK_S:.0f} s: {line[:_SHOWN]}" for line in told]
                 return
             time.sleep(_POLL_S)
 
@@ -122,6 +126,7 @@ class _Trial:
                 wrong.append(f"dead tasks, instead of the poison one alone: {dead}")
         if stack.standin.stats.limited:
             wrong.append(f"{stack.standin.stats.limited} answers of 429 of our own making")
+        wrong += [f"a fault of ours in the log: {line[:_SHOWN]}" for line in stack.broken_lines()]
         return wrong + differences(stack.database(), expected, poisoned=plan.poisoned)
 
     def undo_all(self) -> None:
@@ -185,7 +190,8 @@ class _Trial:
         with self._stack.database().connect() as connection:
             rows = connection.execute(_OUTSTANDING).fetchall()
         statuses = self._statuses()
-        return [f"batches {statuses}", f"queues {self._stack.task_queues()}", *(str(row) for row in rows)]
+        queues = {name: depth.total for name, depth in self._stack.task_queues().items()}
+        return [f"batches {statuses}", f"queues {queues}", *(str(row) for row in rows[:_ROWS])]
 
 
 def undisturbed() -> Plan:

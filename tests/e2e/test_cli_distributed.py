@@ -171,7 +171,7 @@ def test_what_nobody_takes_is_told_what_it_waits_for(
         followed = stopsearch.look("batches", "follow", str(queued["batch"]), expect=130)
         ending.join()
         assert hint in followed.err
-        assert "Cancelled by somebody with 0 force-months to go." in followed.out
+        assert followed.out.startswith("Cancelled by somebody before it was known what is due")
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_queued(

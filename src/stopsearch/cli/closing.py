@@ -135,6 +135,7 @@ def batch_json(report: BatchReport) -> dict[str, Any]:
     return {
         "batch": report.batch_id,
         "status": str(report.status),
+        "cancelled_by": report.cancelled_by,
         "due": len(report.due),
         "duration_s": round(report.duration_s, 3),
         "requests": traffic.requests if traffic else None,

@@ -12,7 +12,7 @@ import typer
 
 from stopsearch.cli.opening import set_logs_up
 from stopsearch.cli.progress import Progress, shown
-from stopsearch.cli.terminal import note, program, say, say_json
+from stopsearch.cli.terminal import note, program, safe, say, say_json
 from stopsearch.domain.errors import StopSearchError
 from stopsearch.domain.states import BatchStatus
 from stopsearch.settings import Settings
@@ -74,6 +74,9 @@ def tell_followed(report: BatchReport, *, as_json: bool) -> int:
         say_json(batch_json(report))
     elif report.status is BatchStatus.FINISHED and not report.runs:
         say(f"Nothing was due of what was asked for (batch {report.batch_id}).")
+    elif report.status is BatchStatus.CANCELLED and not report.runs and report.force_months is None:
+        by = f" by {safe(report.cancelled_by)}" if report.cancelled_by else ""
+        say(f"Cancelled{by} before it was known what is due (batch {report.batch_id}).")
     else:
         sum_up(report)
     return exit_code_of(report)
@@ -100,7 +103,10 @@ def _untaken(batch: BatchEntry) -> str:
         return f"Batch {batch.id} waits for a server: 'stopsearch serve' runs it."
     if batch.sent_at is None:
         return f"Batch {batch.id} waits for RabbitMQ, which does not answer. It is sent once it is back."
-    return f"Batch {batch.id} was sent, and is not planned yet: no 'stopsearch worker' runs, or the publisher does not answer."
+    return (
+        f"Batch {batch.id} was sent, and is not planned yet: no 'stopsearch worker' runs, "
+        "or the publisher does not answer."
+    )
 
 
 def _as_met(error: dict[str, str]) -> StopSearchError:

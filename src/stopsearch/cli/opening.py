@@ -38,6 +38,16 @@ def set_logs_up(settings: Settings) -> None:
     configure_logs(level=settings.log_level, shape=settings.log_format)
 
 
+def at_least_info(settings: Settings) -> Settings:
+    """
+    Let a program that runs unattended log what it does, unless a level was chosen.
+    """
+    if "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "info"})
+        set_logs_up(settings)
+    return settings
+
+
 def need_something_held(settings: Settings, *, is_named: bool) -> None:
     """
     End a command that only reads, where no database has been made yet: it must not make one.

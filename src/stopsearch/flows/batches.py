@@ -31,6 +31,7 @@ from stopsearch.store.batch_queue import SettledRun, claim_entry, settled_runs
 from stopsearch.store.database import Database
 from stopsearch.store.ledger import begin_batch, end_batch, end_stale_batches, note_asked, note_refused
 from stopsearch.store.snapshots import keep_current
+from stopsearch.store.statistics import refresh_statistics
 from stopsearch.store.troubles import store_gone
 from stopsearch.telemetry.events import Event
 
@@ -127,6 +128,7 @@ class Batch:
     def __exit__(self, *_: object) -> None:
         try:
             self.status = end_batch(self._connection, self.id, self.status, at=datetime.now(UTC))
+            refresh_statistics(self._connection)
             keep_current(self._connection)  # with the states that this batch left, so that it can be cited
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise store_gone(error) from error  # the next batch finds this one cut short, and says so

@@ -8,7 +8,6 @@ decoded and cleaned while the server works on the last one.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from stopsearch.domain.errors import (
 )
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import MonthState, RunStatus, Shape, Source
+from stopsearch.flows.desk import Desk
 from stopsearch.flows.prepare_edition import Prepared, RefusalLimits, Stopwatch, prepare_edition
 from stopsearch.flows.runs import Job, RunReport, Unwatched, Watcher, report_run
 from stopsearch.flows.write_prepared import write_prepared
@@ -46,6 +46,7 @@ from stopsearch.store.ledger import (
 from stopsearch.store.locks import try_lock_month, unlock_month
 from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
+from stopsearch.store.statistics import refresh_statistics
 from stopsearch.store.streets import StreetBook
 from stopsearch.store.troubles import is_passing, is_store_gone, known_trouble, store_gone
 from stopsearch.telemetry.events import Event
@@ -86,7 +87,8 @@ class BringIn:
         self._limits = limits
         self._watcher = watcher or Unwatched()
         self._stopping = stopping or asyncio.Event()
-        self._desk = _Desk(database)  # locks, looks and ledger
+        self._revised = 0
+        self._desk = Desk(database)  # locks, looks and ledger
         self._writers = Writers(database, writers)
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._storing = ThreadPoolExecutor(writers, thread_name_prefix="store")
@@ -163,6 +165,7 @@ class BringIn:
                     structlog.contextvars.bind_contextvars(run_id=run_id)
                     self._watcher.run_started(job)
                     outcome = await self._bring_one_in(job, code, run_id, watch)
+                    await self._keep_statistics(outcome)
                 else:
                     outcome = _busy(job)
                     await self._finish(run_id, outcome, watch)
@@ -291,6 +294,16 @@ class BringIn:
             published_at=fetched_at,
         )
 
+    async def _keep_statistics(self, outcome: RunOutcome) -> None:
+        """
+        Look after the planner's statistics each time that as much again has been stored.
+        """
+        if outcome.status is not RunStatus.REVISED:
+            return
+        self._revised += 1
+        if self._revised.bit_count() == 1:
+            await self._ask_in_passing(refresh_statistics)
+
     async def _unless_stopping(self, fetching: Awaitable[_T]) -> _T:
         """
         Wait for a fetch, and drop it when the batch is told to stop.
@@ -330,7 +343,7 @@ class BringIn:
                 lambda desk: finish_run(desk, run, outcome, durations_s=watch.seconds, at=_now())
             )
 
-    async def _ask_in_passing(self, question: Callable[[Connection], None]) -> None:
+    async def _ask_in_passing(self, question: Callable[[Connection], object]) -> None:
         """
         Ask what must not end the batch: only a lost database does. A batch's end closes runs that were left open.
         """
@@ -357,23 +370,6 @@ class _Stopped(Exception):
     """
     The batch was told to stop while this run was still being fetched.
     """
-
-
-class _Desk:
-    """
-    One connection for short questions, asked one at a time. The advisory locks of the batch's runs live on it.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._connection = database.connect(autocommit=True)
-        self._turn = threading.Lock()
-
-    def call(self, question: Callable[[Connection], _T]) -> _T:
-        with self._turn:
-            return question(self._connection)
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 def _busy(job: Job) -> RunOutcome:

@@ -23,6 +23,7 @@ from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_ov
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
 from stopsearch.store.snapshots import keep_current
+from stopsearch.store.statistics import refresh_statistics
 from stopsearch.telemetry.events import Event
 
 log = structlog.get_logger()
@@ -150,6 +151,7 @@ def close_batch(connection: Connection, batch_id: int) -> BatchStatus | None:
     status = close_if_over(connection, batch_id, at=_now())
     end_lost_runs(connection, batch_id, at=_now())
     if status is not None:
+        refresh_statistics(connection)
         keep_current(connection)
         log.info(Event.BATCH_FINISHED, batch_id=batch_id, status=status)
     return status

@@ -102,7 +102,7 @@ def report_batch(database: Database, batch: BatchEntry) -> BatchReport:
         refusals=[SourceError(text) for text in batch.refused],
         duration_s=duration_s,
         cancelled_by=batch.cancel_asked_by if batch.status is BatchStatus.CANCELLED else None,
-        force_months=batch.force_months or 0,
+        force_months=batch.force_months,
     )
 
 

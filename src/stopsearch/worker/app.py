@@ -18,6 +18,7 @@ _HEARTBEAT_S = 30
 _RESULTS_KEPT_S = 86_400
 _CONNECT_TIMEOUT_S = 4.0
 _REDIS_TIMEOUT_S = 5.0
+_PATIENCE = {"read_timeout": 10.0, "write_timeout": 10.0}
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -109,6 +110,16 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": 5,
     }
+
+
+def only_send(app: Celery) -> Celery:
+    """
+    Let this process only send, and wait ten seconds at most for a broker that takes connections and does not answer.
+
+    A worker's first process listens too, for as long as nothing comes, and so has no such bound.
+    """
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **_PATIENCE}
+    return app
 
 
 def declare_queues(app: Celery) -> None:

@@ -56,9 +56,9 @@ class CeleryDispatch:
         Raises:
             ConfigError: No broker is set.
         """
-        from stopsearch.worker.app import make_celery
+        from stopsearch.worker.app import make_celery, only_send
 
-        return cls(make_celery(settings))
+        return cls(only_send(make_celery(settings)))
 
     def plan(self, batch_id: int) -> None:
         """

@@ -21,7 +21,7 @@ from stopsearch.settings import Settings
 from stopsearch.telemetry.events import Event
 from stopsearch.telemetry.faults import describe_fault
 from stopsearch.telemetry.logs import configure_foreign_logs
-from stopsearch.worker.app import make_celery
+from stopsearch.worker.app import make_celery, only_send
 from stopsearch.worker.beat_ticks import beat_ticks
 from stopsearch.worker.dispatch import CeleryDispatch
 
@@ -33,9 +33,6 @@ _MANY_WAIT = 10
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
-
-# So long RabbitMQ may take over any answer, a confirmation too: one that hangs counts as away, and Beat says so.
-_PATIENCE = {"read_timeout": 10.0, "write_timeout": 10.0}
 
 # So long the connection may take to be closed at the end; a broker that hangs must not keep Beat.
 _END_WITHIN_S = 5.0
@@ -50,9 +47,8 @@ def run_beat(settings: Settings) -> None:
     Raises:
         ConfigError: No broker is set.
     """
-    app = make_celery(settings)
+    app = only_send(make_celery(settings))
     configure_foreign_logs(level=settings.log_level)
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **_PATIENCE}
     app.conf.beat_schedule = beat_ticks(settings)
     service = Service(app, scheduler_cls=PatientScheduler, remote_control=False)
     for number in (signal.SIGTERM, signal.SIGINT):

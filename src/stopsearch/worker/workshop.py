@@ -34,6 +34,7 @@ from stopsearch.store.database import Database
 from stopsearch.store.troubles import is_store_gone
 from stopsearch.telemetry.events import Event
 from stopsearch.telemetry.faults import describe_fault
+from stopsearch.worker.app import only_send
 from stopsearch.worker.dispatch import CeleryDispatch
 from stopsearch.worker.shutdown import is_stopping
 
@@ -67,7 +68,7 @@ class Workshop:
 
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._settings = settings
-        self._dispatch = CeleryDispatch(app)
+        self._dispatch = CeleryDispatch(only_send(app))
         self._open = ExitStack()
         self._database: Database | None = None
         self._desk: Connection | None = None

@@ -5,6 +5,7 @@ and the process that forks the others stays small.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from builders.standin import RunningStandin, make_api_record, running_standin
 from builders.store_state import breaches_of
 from builders.worker_batches import outstanding
 from builders.workers import running_worker
+from stopsearch.domain.errors import BrokerUnavailable
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus
 from stopsearch.flows.asked_batches import AskedIngest
@@ -141,3 +143,13 @@ def test_a_worker_that_has_run_for_long_gets_fresh_processes(
         batch_id = start(database, settings, first=Month(2023, 2))
         wait_until(database, batch_id, BatchStatus.FINISHED)
         assert not before & set(worker.children)
+
+
+def test_a_broker_that_takes_connections_and_does_not_answer_counts_as_away(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        hung = settings_for(broker_url=f"amqp://guest:guest@127.0.0.1:{port}//")
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            CeleryDispatch.from_settings(hung).plan(1)
+        assert time.monotonic() - began < 60

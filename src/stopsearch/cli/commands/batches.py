@@ -120,9 +120,9 @@ def show(batch_id: BatchId, as_json: AsJson = False) -> None:
 @app.command()
 def follow(batch_id: BatchId, as_json: AsJson = False) -> None:
     """
-    Show how one goes on until it has ended, whoever runs it, and sum it up.
+    Show how one goes on until it has ended, and sum it up.
 
-    Ctrl-C ends the showing, and not the batch. The exit code is that of an 'ingest' that ended so.
+    It does not matter who runs it. Ctrl-C ends the showing, and not the batch. The exit code is that of an 'ingest' that ended so.
     """
     settings = begin()
     need_something_held(settings, is_named=True)

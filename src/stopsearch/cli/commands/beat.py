@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-from stopsearch.cli.commands.worker import at_least_info
-from stopsearch.cli.opening import begin
+from stopsearch.cli.opening import at_least_info, begin
 
 
 def beat() -> None:
     """
-    Let the schedule start batches on the workers, until Ctrl-C or SIGTERM.
+    Start batches by the schedule, until Ctrl-C or SIGTERM.
 
     Every day the batch of what is due, the replay of dead letters that older rules made, and housekeeping; every week
     the recheck of all that is listed. Hours are settings, in UTC. What was due while no Beat ran is made up for, once.

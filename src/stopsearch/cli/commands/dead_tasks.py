@@ -39,9 +39,9 @@ _REASONS = {  # the broker's words, in few words and in more
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """
-    List the tasks in the queue 'stopsearch.dead-tasks', the one that lies longest first. They stay there.
+    List dead tasks, the one that lies longest first. They stay there.
 
-    With --json, one object a task, one a line, with its whole id.
+    They lie in the queue 'stopsearch.dead-tasks'. With --json, one object a task, one a line, with its whole id.
     """
     settings = begin()
     from stopsearch.worker.dead_tasks import MOST_SHOWN, DeadTasks
@@ -64,9 +64,9 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def requeue(ids: Ids = None, every: Every = False, as_json: AsJson = False) -> None:
     """
-    Give them back to the queue that they died in: their batch goes on with them.
+    Give them back to the queue that they died in.
 
-    Mend first what ended the workers: their memory, say. A task whose batch is done with its force-month stays.
+    Their batch goes on with them. Mend first what ended the workers: their memory, say. A task whose batch is done with its force-month stays.
     """
     settings = begin()
     chosen = _chosen(ids, every=every)
@@ -97,7 +97,9 @@ def requeue(ids: Ids = None, every: Every = False, as_json: AsJson = False) -> N
 @app.command()
 def discard(ids: Ids = None, every: Every = False, as_json: AsJson = False) -> None:
     """
-    Throw them away. What they were about stays as it is, and a force-month that is not held is due again.
+    Throw them away.
+
+    What they were about stays as it is, and a force-month that is not held is due again.
     """
     settings = begin()
     chosen = _chosen(ids, every=every)

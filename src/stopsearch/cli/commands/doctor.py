@@ -33,7 +33,8 @@ def doctor(
     Look for what is wrong, and say what to do.
 
     It looks at the settings, the data folder, the database, its schema, and whether the stops, totals and dead letters
-    add up to what the revisions say; and at RabbitMQ, its queues, the workers and Redis, where they are set. Exit code 8: something is wrong.
+    add up to what the revisions say; and at RabbitMQ, its queues, the workers and Redis, where they are set. Exit code
+    8: something is wrong.
     """
     from stopsearch.flows import doctor as flow
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stopsearch.cli.opening import begin, set_logs_up
+from stopsearch.cli.opening import at_least_info, begin
 from stopsearch.cli.terminal import note
 from stopsearch.domain.errors import RequestError
 from stopsearch.settings import QUEUES, Settings
@@ -43,8 +43,7 @@ def worker(
     Start as many as you like, on as many machines: all need STOPSEARCH_DATABASE_URL and STOPSEARCH_BROKER_URL. Told to
     end, a worker gives back what it is still fetching and finishes what it is storing.
     """
-    settings = begin()
-    settings = at_least_info(settings)
+    settings = at_least_info(begin())
     from stopsearch.worker.run_worker import run_worker
 
     chosen = _read_queues(queues) if queues is not None else settings.worker_queues
@@ -52,16 +51,6 @@ def worker(
     raise typer.Exit(
         run_worker(settings, queues=chosen, concurrency=concurrency or settings.worker_concurrency, name=name)
     )
-
-
-def at_least_info(settings: Settings) -> Settings:
-    """
-    Let a program that runs unattended log what it does, unless a level was chosen.
-    """
-    if "log_level" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"log_level": "info"})
-        set_logs_up(settings)
-    return settings
 
 
 def _read_queues(text: str) -> tuple[str, ...]:
