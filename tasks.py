@@ -130,6 +130,22 @@ def kills(context: Context, times: int = 500) -> None:
     _run(context, "uv run --no-sync pytest -q --timeout 7200 tests/integration/test_kills.py")
 
 
+# Disturb real workers at random, many times over. CI does each fault once, in tests.
+@task(
+    help={
+        "trials": "how many",
+        "seed": "what their plans are drawn from",
+        "first": "number of the first; with --trials 1, does one again",
+        "logs": "folder for the logs of workers (default: kept where a trial differs)",
+    }
+)
+def chaos(context: Context, trials: int = 100, seed: int = 1, first: int = 0, logs: str = "") -> None:
+    """Disturb real workers at random, and see that each trial ends as an undisturbed one."""
+    options = f"--trials {int(trials)} --seed {int(seed)} --first {int(first)}"
+    options += f" --logs {shlex.quote(logs)}" if logs else ""
+    _run(context, f"PYTHONPATH=tests uv run --no-sync python -m chaos {options}")
+
+
 # The benchmarks, side by side in one run.
 @task(help={"arguments": "for `python -m bench`"})
 def bench(context: Context, arguments: str = "") -> None:
@@ -264,7 +280,7 @@ def run_statement(context: Context, command: str) -> None:
     _tool(context, "run_statement", command)
 
 
-_RECIPES = (devenv, format_code, lint, type_check, security, migrations, test, check, kills, bench)
+_RECIPES = (devenv, format_code, lint, type_check, security, migrations, test, check, kills, chaos, bench)
 _WEB = (trigger_stop_search_ingestion, remediate_failed_rows, get_stop_searches)
 _DB = (migrate_database, make_migrations, shell, run_statement)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ def main() -> int:
     folder = asked.logs or Path(tempfile.mkdtemp(prefix="stopsearch-chaos-", dir="/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
     configure_logs(level="error", shape="auto")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
     results: list[Result] = []
     try:
         with running_stack(folder) as stack:

@@ -41,6 +41,7 @@ _LATENCY_S = 0.6
 _DISK_MB = 256
 _DATABASE, _PREPARED, _REFERENCE = "chaos", "prepared", "reference"
 _POLL_S = 0.1
+_ROOT = str(Path(__file__).parents[1])  # where this package is found
 # What a worker logs of a fault of ours, whatever is done to it.
 _BROKEN = (Event.TASK_BROKE, Event.RUN_BROKE)
 _SHOWN_LINES = 3
@@ -157,6 +158,7 @@ class Stack:
             client.flushall()
         self.run_workers()
         self.standin.stats.reset()
+        self.broken_lines()  # those of a trial before are its own
         if self._beat is not None:
             _signal(self._beat, signal.SIGCONT)
 
@@ -285,6 +287,7 @@ class Stack:
             "STOPSEARCH_REDIS_URL": self.valkey.url,
             "STOPSEARCH_UPSTREAM_URL": self.standin.url,
             POISON_VARIABLE: str(self.poison),
+            "PYTHONPATH": os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         log = self.folder / f"{self._started:04d}-{name}.log"
         return RunningProcess(list(command), environment, log, module=module)

@@ -37,19 +37,21 @@ class MonthBringer:
 
     async def __aenter__(self) -> MonthBringer:
         settings = self._settings
-        limits = await self._stack.enter_async_context(call_limits(self._database, settings))
-        self._api = await self._stack.enter_async_context(
-            PoliceApi.from_settings(settings, limiter=limits.limiter, breaker=limits.breaker)
-        )
-        self._bringing = self._stack.enter_context(
-            BringIn(
-                self._database,
-                in_flight=1,
-                writers=1,
-                limits=RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records),
-                stopping=self._stopping,
+        async with AsyncExitStack() as stack:  # what was opened is closed again should the rest not open
+            limits = await stack.enter_async_context(call_limits(self._database, settings))
+            self._api = await stack.enter_async_context(
+                PoliceApi.from_settings(settings, limiter=limits.limiter, breaker=limits.breaker)
             )
-        )
+            self._bringing = stack.enter_context(
+                BringIn(
+                    self._database,
+                    in_flight=1,
+                    writers=1,
+                    limits=RefusalLimits(share=settings.refuse_share, at_least=settings.refuse_min_records),
+                    stopping=self._stopping,
+                )
+            )
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(

@@ -32,8 +32,9 @@ from stopsearch.store.batch_months import (
 from stopsearch.store.batch_queue import queue_entry
 from stopsearch.store.database import Database
 from stopsearch.store.snapshots import keep_current
+from stopsearch.store.troubles import is_store_gone, known_trouble, store_gone
 from stopsearch.telemetry.events import Event
-from stopsearch.telemetry.faults import describe_fault
+from stopsearch.telemetry.faults import describe_fault, format_frames
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ def plan_batch(database: Database, settings: Settings, dispatch: Dispatch, batch
     Plan a queued batch, and send its tasks. Done twice, the second finds it planned.
 
     While the publisher is down the batch stays queued; it is planned again in a while, and given up after
-    `month_retry_hours`.
+    `month_retry_hours`. So is one that nobody here understands: a worker of a newer version may.
 
     Returns:
         How many force-months it is about.
@@ -105,15 +106,18 @@ def plan_batch(database: Database, settings: Settings, dispatch: Dispatch, batch
         return 0
     try:
         months = _what_is_due(database, settings, batch)
+        with database.connect(autocommit=True) as connection:
+            if not plan_months(connection, batch_id, months, at=_now()):
+                return 0
     except StoreUnavailable:
         raise
-    except StopSearchError as error:
+    except Exception as error:  # whatever is wrong with a batch, it must not wait for ever
+        if is_store_gone(error):
+            raise store_gone(error) from error
         _note_unplanned(database, settings, batch, error)
         return 0
-    with database.connect(autocommit=True) as connection:
-        if not plan_months(connection, batch_id, months, at=_now()):
-            return 0
-        if not months:
+    if not months:
+        with database.connect(autocommit=True) as connection:
             keep_current(connection)
     queues = Counter(month.queue for month in months)
     log.info(Event.BATCH_PLANNED, batch_id=batch_id, force_months=len(months), queues=dict(queues))
@@ -179,13 +183,30 @@ def _listed(ids: tuple[int, ...] | None) -> list[int] | None:
     return list(ids) if ids is not None else None
 
 
-def _note_unplanned(database: Database, settings: Settings, batch: WorkersBatch, error: StopSearchError) -> None:
-    is_passing = isinstance(error, Transient) and _now() - batch.asked_at < timedelta(hours=settings.month_retry_hours)
-    log.warning(Event.BATCH_BROKE, batch_id=batch.id, fault=describe_fault(error), is_tried_again=is_passing)
-    if not is_passing:
+def _note_unplanned(database: Database, settings: Settings, batch: WorkersBatch, error: Exception) -> None:
+    may_pass = not isinstance(error, StopSearchError) or isinstance(error, Transient)
+    is_tried_again = may_pass and _now() - batch.asked_at < timedelta(hours=settings.month_retry_hours)
+    understood = _understood(error)
+    log.warning(
+        Event.BATCH_BROKE,
+        batch_id=batch.id,
+        fault=describe_fault(error),
+        is_tried_again=is_tried_again,
+        exception=None if isinstance(error, StopSearchError) else format_frames(error),
+    )
+    if not is_tried_again:
         with database.connect(autocommit=True) as connection:
-            fail_batch(connection, batch.id, kind=error.kind, text=str(error), at=_now())
+            fail_batch(connection, batch.id, kind=understood.kind, text=str(understood), at=_now())
             keep_current(connection)
+
+
+def _understood(error: Exception) -> StopSearchError:
+    if isinstance(error, StopSearchError):
+        return error
+    return known_trouble(error) or StopSearchError(
+        f"Something that should not happen: {describe_fault(error)}.",
+        remedy="Nothing was planned, and all stays due. Please report it.",
+    )
 
 
 def _now() -> datetime:

@@ -19,7 +19,7 @@ from stopsearch.flows.rebuild_month import Rebuild
 from stopsearch.flows.runs import RunReport
 from stopsearch.settings import Settings
 from stopsearch.store.batch_cancel import drop_cancelled_months, end_lost_runs
-from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, leave_month, settle_month
+from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, ended_as, leave_month, settle_month
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
 from stopsearch.store.snapshots import keep_current
@@ -35,6 +35,8 @@ _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
 _CUTS = 3
 _BUSY_WAIT = timedelta(seconds=20)
+# Twenty minutes of waiting at least: no task takes as long, by its hard limit.
+_BUSY_TRIES = 60
 # The publisher is left alone for a while: nobody has asked, so it counts as no try.
 _DOWN_WAIT = timedelta(seconds=20)
 
@@ -75,6 +77,10 @@ def run_month(
     claimed = claim_month(connection, batch_id, force, month, is_delivery=is_delivery)
     if claimed is None:
         return MonthEnd(batch_status=close_batch(connection, batch_id))
+    ended = ended_as(connection, claimed)
+    if ended is not None:
+        settle_month(connection, claimed, ended, at=_now())
+        return MonthEnd(status=ended, batch_status=close_batch(connection, batch_id))
     outcome = run(claimed).outcome
     next_at = next_try(outcome, claimed, now=_now(), retry_for=timedelta(hours=settings.month_retry_hours))
     if next_at is not None:
@@ -100,9 +106,12 @@ def cut_month(connection: Connection, *, batch_id: int, force: str, month: Month
     claimed = claim_month(connection, batch_id, force, month, is_delivery=False)
     if claimed is None:
         return MonthEnd(batch_status=close_batch(connection, batch_id))
-    if claimed.tries >= _CUTS:
-        settle_month(connection, claimed, RunStatus.FAILED, at=_now())
-        return MonthEnd(status=RunStatus.FAILED, batch_status=close_batch(connection, batch_id))
+    ended = ended_as(connection, claimed)  # it may have been stored while its task was being cut
+    if ended is None and claimed.tries >= _CUTS:
+        ended = RunStatus.FAILED
+    if ended is not None:
+        settle_month(connection, claimed, ended, at=_now())
+        return MonthEnd(status=ended, batch_status=close_batch(connection, batch_id))
     next_at = _now() + _FIRST_WAIT
     leave_month(connection, claimed, RunStatus.CANCELLED, next_at=next_at, is_try=True)
     return MonthEnd(status=RunStatus.FAILED, next_at=next_at, batch_status=close_batch(connection, batch_id))
@@ -114,14 +123,16 @@ def next_try(outcome: RunOutcome, claimed: ClaimedMonth, *, now: datetime, retry
 
     What was stopped is tried again at once, and what another process writes soon; what the publisher did not answer
     after a minute, then after twice as long each time, up to an hour; and all that until `retry_for` has passed since
-    it was planned.
+    it was planned. Even then what another process writes is waited for as long as any task may take: it may be the same
+    task, delivered twice.
     """
     if outcome.status is RunStatus.CANCELLED:
         return now
-    if now - claimed.planned_at >= retry_for:
-        return None
-    if outcome.status is RunStatus.BUSY:
+    is_over = now - claimed.planned_at >= retry_for
+    if outcome.status is RunStatus.BUSY and not (is_over and claimed.tries >= _BUSY_TRIES):
         return now + _BUSY_WAIT
+    if is_over:
+        return None
     if outcome.status is RunStatus.FAILED and outcome.error_kind == UpstreamDown.kind:
         return now + _DOWN_WAIT
     if outcome.status is RunStatus.FAILED and outcome.error_kind == SourceUnavailable.kind:

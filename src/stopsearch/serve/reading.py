@@ -20,6 +20,7 @@ from starlette.requests import Request
 
 from stopsearch.domain.errors import BadQuery, QueryTooSlow, StopSearchError, StoreUnavailable
 from stopsearch.flows.asked_snapshot import asked_snapshot
+from stopsearch.serve.current import CurrentSnapshot
 from stopsearch.serve.parameters import Asked, Parameter, read_query
 from stopsearch.settings import Settings
 from stopsearch.store.database import Database
@@ -63,9 +64,8 @@ class Reading:
         )
         self._limiter = CapacityLimiter(settings.read_connections)
         self._keeper = _Keeper(database)
-        self._current: tuple[Snapshot, int] | None = None
+        self._current = CurrentSnapshot(lambda: self._ask_keeper(_current))
         self._forces: tuple[str, ...] = ()  # those that the database knew when one was asked for that nobody else does
-        self._refreshing = asyncio.Lock()
         self._kept: OrderedDict[str, Snapshot] = OrderedDict()
 
     async def __aenter__(self) -> Reading:
@@ -74,6 +74,7 @@ class Reading:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._current.close()
         await self.pool.close()
         await asyncio.to_thread(self._threaded.close)
         await asyncio.to_thread(self._keeper.close)
@@ -139,11 +140,11 @@ class Reading:
         """
         Give a snapshot by its id, or the first digits of it.
         """
-        if self._current is None:
-            await self.current()  # most who name a snapshot name that of now, whose pages cost least
+        # Most who name a snapshot name that of now, whose pages cost least.
+        last = self._current.last or await self.current()
         kept = self._kept.get(snapshot_id)
-        if kept is None and self._current and self._current[0].id == snapshot_id:
-            return self._current[0]
+        if kept is None and last[0].id == snapshot_id:
+            return last[0]
         if kept is None:
             kept = await self._ask_keeper(_by_id, snapshot_id)
             self._kept[kept.id] = kept
@@ -158,26 +159,24 @@ class Reading:
         Give the snapshot that was current last time, and its generation: for statements that read the generation
         themselves, and call `current` with what they saw.
         """
-        return self._current
+        return self._current.last
+
+    @property
+    def lags(self) -> bool:
+        """
+        Tell whether answers are made from the snapshot that was current a moment ago, since it changes all the time.
+        """
+        return self._current.lags
 
     async def current(self, seen: int | None = None) -> tuple[Snapshot, int]:
         """
-        Give what is served now, and the generation that it is current at.
+        Give what is served now, and the generation that it is current at; while it changes all the time, what was
+        served within the last two seconds.
 
         Args:
             seen: The generation that a statement of this request has read; None: it is read now.
         """
-        if seen is None:
-            seen = await self._generation()
-        found = self._current
-        if found is not None and found[1] == seen:
-            return found
-        async with self._refreshing:
-            found = self._current
-            # Not only where it is older: an earlier state of the database may have been restored under this process.
-            if found is None or found[1] != seen:
-                found = self._current = await self._ask_keeper(_current)
-        return found
+        return await self._current.at(await self._generation() if seen is None else seen)
 
     async def _generation(self) -> int:
         rows = await self._ask_pool(_GENERATION)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -14,6 +15,8 @@ from fastapi import FastAPI
 
 from stopsearch.serve.slow_clients import uvicorn_options
 from stopsearch.settings import Settings
+
+_SWITCH_S = 0.0005
 
 
 def run_server(
@@ -46,6 +49,8 @@ def run_server(
             "log_level": "critical",
         },
     )
+    # A thread that counts, or finds a snapshot, must not keep the event loop waiting for five milliseconds at a time.
+    sys.setswitchinterval(_SWITCH_S)
     server = _Server(config, when_ready, when_asked_again)
     # Streams that would go on for as long as anybody listens end when the server is told to.
     app.state.is_stopping = lambda: server.should_exit

@@ -140,14 +140,14 @@ async def find_page(
             if not question.pages.can_be_current:
                 snapshot = (await reading.current())[0] if may_move else snapshot
                 break
-            if cached is None or cached[0] is not snapshot:
+            if cached is None or cached[0] is not snapshot or reading.lags:
                 break
             pages = question.pages
             generation, page = await reading.ask(lambda connection: pages.find_current(connection, after))  # noqa: B023
             if generation == cached[1]:
                 return question, page
             current = (await reading.current(generation))[0]
-            if not may_move:
+            if not may_move or current is snapshot:
                 break
             snapshot = current
         question = _question(asked, snapshot, base)

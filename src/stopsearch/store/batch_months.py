@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, RunStatus
+from stopsearch.store.batch_queue import SETTLED
 from stopsearch.store.forces import force_code
 from stopsearch.store.ledger import end_batch
 
@@ -157,6 +158,24 @@ def claim_month(
     )
 
 
+def ended_as(connection: Connection, claimed: ClaimedMonth) -> RunStatus | None:
+    """
+    Tell how a run of a claimed force-month ended in this batch for good; None where none has.
+
+    Its worker was lost between that end and the one of the force-month: nothing is left to do but to settle it.
+    """
+    row = connection.execute(
+        """
+        SELECT run.status FROM ingest_run AS run JOIN force ON force.code = run.force_code
+        WHERE run.batch_id = %(batch)s AND force.id = %(force)s AND run.month = %(month)s
+            AND run.status = ANY(%(settled)s)
+        ORDER BY run.id DESC LIMIT 1
+        """,
+        {**_key(claimed), "settled": list(SETTLED)},
+    ).fetchone()
+    return RunStatus(row[0]) if row is not None else None
+
+
 def settle_month(connection: Connection, claimed: ClaimedMonth, status: RunStatus, *, at: datetime) -> None:
     """
     End a force-month of a batch; one that another task has ended stays as it is.
@@ -193,18 +212,13 @@ def close_if_over(connection: Connection, batch_id: int, *, at: datetime) -> Bat
     Returns:
         How it ended, to the one caller that ended it; None to all others.
     """
+    values = {"id": batch_id, "wrong": list(_WENT_WRONG)}
     with connection.transaction():
-        row = connection.execute(
-            """
-            SELECT cancel_asked_at IS NOT NULL, asked_for ? 'error',
-                EXISTS (SELECT FROM batch_month WHERE batch_id = %(id)s AND status = ANY(%(wrong)s))
-            FROM ingest_batch
-            WHERE id = %(id)s AND is_distributed AND status = 'running'
-                AND NOT EXISTS (SELECT FROM batch_month WHERE batch_id = %(id)s AND ended_at IS NULL)
-            FOR UPDATE
-            """,
-            {"id": batch_id, "wrong": list(_WENT_WRONG)},
-        ).fetchone()
+        if connection.execute(f"{_IF_OVER} FOR UPDATE", values).fetchone() is None:
+            return None
+        # Looked at once more, now that it is locked: while that was waited for, a force-month may have been taken up
+        # again, and of that the first statement sees the batch alone.
+        row = connection.execute(_IF_OVER, values).fetchone()
         if row is None:
             return None
         is_cancelled, has_error, went_wrong = row
@@ -265,6 +279,13 @@ def mark_months_sent(
     )
 
 
+_IF_OVER = """
+    SELECT cancel_asked_at IS NOT NULL, asked_for ? 'error',
+        EXISTS (SELECT FROM batch_month WHERE batch_id = %(id)s AND status = ANY(%(wrong)s))
+    FROM ingest_batch
+    WHERE id = %(id)s AND is_distributed AND status = 'running'
+        AND NOT EXISTS (SELECT FROM batch_month WHERE batch_id = %(id)s AND ended_at IS NULL)
+"""
 _THIS_ONE = """
     batch_id = %(batch)s AND month = %(month)s AND ended_at IS NULL
     AND force_code = (SELECT code FROM force WHERE id = %(force)s)

@@ -13,6 +13,7 @@ from psycopg import Connection
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import RunStatus
 from stopsearch.store.batch_months import PlannedMonth
+from stopsearch.store.batch_queue import SETTLED
 from stopsearch.store.ledger import RunOutcome, finish_run
 from stopsearch.store.locks import MONTH_IS_LOCKED
 
@@ -84,7 +85,8 @@ def abandon_months(connection: Connection, batch_id: int, *, limit: int, at: dat
     """
     End the force-months that were delivered more often than the broker delivers a task, and that nobody writes.
 
-    Each has ended its worker every time. Its last run says so, and its task lies in the dead queue.
+    Each has ended its worker every time. Its last run says so, and its task lies in the dead queue. One of which a run
+    has ended for good is not given up: it only has to be settled.
     """
     rows = connection.execute(
         f"""
@@ -92,9 +94,14 @@ def abandon_months(connection: Connection, batch_id: int, *, limit: int, at: dat
         FROM force
         WHERE force.code = planned.force_code AND planned.batch_id = %(batch)s AND planned.ended_at IS NULL
             AND planned.deliveries > %(limit)s AND NOT {MONTH_IS_LOCKED}
+            AND NOT EXISTS (
+                SELECT FROM ingest_run AS run
+                WHERE run.batch_id = planned.batch_id AND run.force_code = planned.force_code
+                    AND run.month = planned.month AND run.status = ANY(%(settled)s)
+            )
         RETURNING force.id, planned.month, planned.deliveries, planned.force_code
         """,  # nosec B608: made of our own words only
-        {"batch": batch_id, "limit": limit, "at": at},
+        {"batch": batch_id, "limit": limit, "at": at, "settled": list(SETTLED)},
     ).fetchall()
     for force, month, deliveries, code in rows:
         _fail_last_run(connection, batch_id, code, Month.of(month), force=force, deliveries=deliveries, at=at)

@@ -72,3 +72,20 @@ def known_months(connection: Connection) -> list[KnownMonth]:
         )
         for row in connection.execute(_KNOWN)
     ]
+
+
+def months_to_tell(connection: Connection) -> list[tuple[str, Month, MonthState, bool]]:
+    """
+    Give what a snapshot tells of beside its revisions: the force-months that are not held, and those in doubt.
+
+    Returns:
+        The force, the month, the state, and whether it is in doubt.
+    """
+    rows = connection.execute(
+        """
+        SELECT force.id, release.month, release.state, release.doubtful_since IS NOT NULL
+        FROM month_release AS release JOIN force ON force.code = release.force_code
+        WHERE release.state <> 'held' OR release.doubtful_since IS NOT NULL
+        """
+    )
+    return [(row[0], Month.of(row[1]), MonthState(row[2]), row[3]) for row in rows]

@@ -17,9 +17,9 @@ from psycopg.types.json import Jsonb
 
 from stopsearch.domain.errors import UnknownSnapshot
 from stopsearch.domain.months import Month, month_range
-from stopsearch.domain.states import MonthFlag, MonthState
+from stopsearch.domain.states import MonthState
 from stopsearch.store.as_of import ServedRevision, one_snapshot, served_revisions, snapshot_of
-from stopsearch.store.known_months import known_months
+from stopsearch.store.known_months import months_to_tell
 from stopsearch.store.releases import last_listing, listing_at
 
 # An id may be shortened, for people who type: as many hexadecimal digits as never meet another by chance.
@@ -211,10 +211,10 @@ def _found(connection: Connection, revisions: Sequence[ServedRevision], *, insta
     for month, forces in listed.items():
         states |= {(force, month): MonthState.DUE for force in forces}
     if is_now:
-        for known in known_months(connection):
-            states[known.force, known.month] = known.state
-            if MonthFlag.DOUBTFUL in known.flags:
-                doubtful.add((known.force, known.month))
+        for force, of_month, state, is_doubtful in months_to_tell(connection):
+            states[force, of_month] = state
+            if is_doubtful:
+                doubtful.add((force, of_month))
     held = {(revision.force, revision.month) for revision in revisions}
     known_pairs = held | set(states)
     all_forces = tuple(sorted({force for force, _ in known_pairs}))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
@@ -17,7 +17,7 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from psycopg import Connection
 
-from stopsearch.domain.errors import StopSearchError, StoreUnavailable
+from stopsearch.domain.errors import ConfigError, SchemaOutOfDate, StopSearchError, StoreUnavailable
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import RunStatus
 from stopsearch.flows.keep_house import keep_house
@@ -122,7 +122,8 @@ class Workshop:
         Give the database, opened when first asked for.
         """
         if self._database is None:
-            self._database = self._open.enter_context(open_store(self._settings))
+            with _refused_as_away():
+                self._database = self._open.enter_context(open_store(self._settings))
         return self._database
 
     @property
@@ -131,7 +132,8 @@ class Workshop:
         Give the connection for the ledger of tasks, in autocommit.
         """
         if self._desk is None:
-            self._desk = self.database.connect(autocommit=True, application_name="stopsearch worker")
+            with _refused_as_away():
+                self._desk = self.database.connect(autocommit=True, application_name="stopsearch worker")
             self._open.callback(self._desk.close)
         return self._desk
 
@@ -227,3 +229,16 @@ class Workshop:
                     return None
                 time.sleep(_LOOK_EVERY_S)
             wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
+
+
+@contextmanager
+def _refused_as_away() -> Iterator[None]:
+    """
+    Take a database that refuses this worker, or has tables of another version, for one that is away.
+
+    Other workers may be well: one that failed its tasks at once would use up theirs, faster than they do them.
+    """
+    try:
+        yield
+    except (ConfigError, SchemaOutOfDate) as error:
+        raise StoreUnavailable(error.message, remedy=error.remedy) from error

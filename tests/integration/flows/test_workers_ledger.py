@@ -5,11 +5,14 @@ passing is tried again, what is lost is sent again, and what ends its worker is 
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg import Connection
 
 from builders.ingests import settings_for
 from builders.standin import RunningStandin, make_api_record, running_standin
@@ -26,13 +29,14 @@ from stopsearch.domain.errors import StoreUnavailable
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, RunStatus, Source
 from stopsearch.flows.dispatch import REDELIVERIES
+from stopsearch.flows.month_bringer import MonthBringer
 from stopsearch.flows.plan_batch import plan_batch
 from stopsearch.flows.run_month import cut_month, run_month
 from stopsearch.flows.runs import RunReport
 from stopsearch.flows.tend_batches import tend_batches
 from stopsearch.settings import QUEUES, Settings
 from stopsearch.standin.faults import Faults
-from stopsearch.store.batch_months import claim_month, close_if_over
+from stopsearch.store.batch_months import PlannedMonth, claim_month, close_if_over
 from stopsearch.store.batch_reports import find_batch
 from stopsearch.store.batch_tending import reopen_month
 from stopsearch.store.database import Database
@@ -356,3 +360,133 @@ def test_a_command_that_begins_does_not_take_a_batch_of_workers_for_cut_short(
     with database.connect(autocommit=True) as connection:
         assert end_stale_batches(connection, at=datetime.now(UTC)) == 0
     assert status_of(database, batch_id) is BatchStatus.RUNNING
+
+
+def test_taken_up_again_while_its_batch_is_being_closed_it_is_still_worked_on(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    batch_id = planned_by_worker(database, settings, dispatch, forces=("kent",), first=JULY)
+    with (
+        database.connect(autocommit=True) as closing,
+        database.connect(autocommit=True) as operator,
+        database.connect(autocommit=True) as look,
+    ):
+        operator.execute("UPDATE batch_month SET status = 'failed', ended_at = now()")
+        closed: list[BatchStatus | None] = []
+        closer = threading.Thread(target=lambda: closed.append(close_if_over(closing, batch_id, at=datetime.now(UTC))))
+        with operator.transaction():
+            assert reopen_month(operator, batch_id, "kent", JULY, at=datetime.now(UTC))
+            closer.start()
+            wait_until_locked_out(look, closing)
+        closer.join()
+
+    assert closed == [None]
+    assert status_of(database, batch_id) is BatchStatus.RUNNING
+    work_off(database, settings, dispatch)
+    assert status_of(database, batch_id) is BatchStatus.FINISHED
+
+
+def test_what_its_worker_stored_or_refused_before_it_was_lost_is_settled_as_that(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    bad = [make_api_record(type="Swimming search") for _ in range(30)]
+    with running_standin({("kent", "2023-07"): RECORDS, ("surrey", "2023-07"): bad}) as standin:
+        refusing = settings.model_copy(update={"upstream_url": standin.url, "refuse_min_records": 1})
+        batch_id = planned_by_worker(database, refusing, dispatch)
+        tasks = [month for _, month in dispatch.sent]
+        for month in tasks:
+            bring_in_and_die(database, refusing, batch_id, month)
+        asked = len(standin.stats.arrivals)
+        ends = {month.force: work_on(database, refusing, batch_id, month).status for month in tasks}
+        assert len(standin.stats.arrivals) == asked
+    assert ends == {"kent": RunStatus.REVISED, "surrey": RunStatus.REFUSED}
+    assert status_of(database, batch_id) is BatchStatus.FINISHED_WITH_FAILURES
+    assert breaches_of(database) == {}
+
+
+def test_what_was_stored_by_the_last_delivery_is_not_given_up(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    batch_id = planned_by_worker(database, settings, dispatch, forces=("kent",), first=JULY)
+    [(_, month)] = dispatch.sent
+    dispatch.sent.clear()
+    for _ in range(REDELIVERIES):
+        deliver_and_die(database, batch_id, "kent", JULY)
+    bring_in_and_die(database, settings, batch_id, month)
+    age(database, 61)
+    tended = tend_batches(database, settings, dispatch)
+    assert (tended.abandoned, tended.months_sent) == (0, 1)
+    work_off(database, settings, dispatch)
+    assert status_of(database, batch_id) is BatchStatus.FINISHED
+
+
+def test_what_was_stored_while_its_task_was_cut_has_not_failed(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    batch_id = planned_by_worker(database, settings, dispatch, forces=("kent",), first=JULY)
+    [(_, month)] = dispatch.sent
+    with database.connect(autocommit=True) as connection:
+        for _ in range(3):
+            cut_month(connection, batch_id=batch_id, force="kent", month=JULY)
+        bring_in_and_die(database, settings, batch_id, month)
+        assert cut_month(connection, batch_id=batch_id, force="kent", month=JULY).status is RunStatus.REVISED
+    assert status_of(database, batch_id) is BatchStatus.FINISHED
+
+
+def test_delivered_twice_it_has_not_failed_however_late_it_is(
+    database: Database, settings: Settings, dispatch: EmptyQueues
+) -> None:
+    hasty = settings.model_copy(update={"month_retry_hours": 0})
+    batch_id = planned_by_worker(database, hasty, dispatch, forces=("kent",), first=JULY)
+    [(_, month)] = dispatch.sent
+    second: list[bool] = []
+
+    def deliver_again() -> None:
+        with database.connect(autocommit=True) as first:
+            assert try_lock_month(first, force_code(first, "kent"), JULY)
+            second.append(work_on(database, hasty, batch_id, month).next_at is not None)
+
+    work_on(database, hasty, batch_id, month, meanwhile=deliver_again)
+    assert second == [True]
+    assert status_of(database, batch_id) is BatchStatus.FINISHED
+
+
+@pytest.mark.parametrize(("hours", "status"), [(1, BatchStatus.QUEUED), (0, BatchStatus.FINISHED_WITH_FAILURES)])
+def test_a_batch_that_nobody_understands_waits_for_whoever_does_but_not_for_ever(
+    database: Database, settings: Settings, dispatch: EmptyQueues, hours: float, status: BatchStatus
+) -> None:
+    batch_id = queued_for_workers(database, settings, dispatch)
+    with database.connect(autocommit=True) as connection:
+        connection.execute("""UPDATE ingest_batch SET asked_for = asked_for || '{"source": "a newer one"}'""")
+    assert plan_batch(database, settings.model_copy(update={"month_retry_hours": hours}), dispatch, batch_id) == 0
+    assert status_of(database, batch_id) is status
+
+
+def bring_in_and_die(database: Database, settings: Settings, batch_id: int, month: PlannedMonth) -> None:
+    """
+    Do what is left of a task whose worker is killed right after its run has ended.
+    """
+    with database.connect(autocommit=True) as connection:
+        claimed = claim_month(connection, batch_id, month.force, month.month)
+    assert claimed is not None
+
+    async def bring_in() -> None:
+        async with MonthBringer(database, settings, stopping=asyncio.Event()) as bringer:
+            await bringer.bring_in(claimed)
+
+    asyncio.run(bring_in())
+
+
+def wait_until_locked_out(look: Connection, other: Connection) -> None:
+    """
+    Wait until a statement on another connection waits for a lock.
+    """
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        row = look.execute(
+            "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", [other.info.backend_pid]
+        ).fetchone()
+        if row == ("Lock",):
+            return
+        time.sleep(0.01)
+    raise AssertionError("it waits for no lock")

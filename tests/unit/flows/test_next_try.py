@@ -67,9 +67,17 @@ def test_what_was_stopped_goes_on_at_once_however_long_ago_it_was_planned() -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [(RunStatus.FAILED, "source_unavailable"), (RunStatus.FAILED, "upstream_down"), (RunStatus.BUSY, "run_active")],
+    ("status", "kind", "tries"),
+    [
+        (RunStatus.FAILED, "source_unavailable", 0),
+        (RunStatus.FAILED, "upstream_down", 0),
+        (RunStatus.BUSY, "run_active", 60),
+    ],
 )
-def test_gives_up_after_the_set_hours(status: RunStatus, kind: str) -> None:
-    assert wait(status, kind, planned=RETRY_FOR - timedelta(seconds=1)) is not None
-    assert wait(status, kind, planned=RETRY_FOR) is None
+def test_gives_up_after_the_set_hours(status: RunStatus, kind: str, tries: int) -> None:
+    assert wait(status, kind, tries=tries, planned=RETRY_FOR - timedelta(seconds=1)) is not None
+    assert wait(status, kind, tries=tries, planned=RETRY_FOR) is None
+
+
+def test_what_is_being_written_is_waited_for_as_long_as_a_task_may_take_however_long_ago_it_was_planned() -> None:
+    assert wait(RunStatus.BUSY, "run_active", tries=59, planned=timedelta(days=3)) is not None

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "api-promises.md").read_text()
 TOLD = dict(re.findall(r"^\| `(\w+)` \| (\d{3}[\w, ]*) \|", PAGE, flags=re.MULTILINE))
 
-# Marks, and what only the report of an ingestion tells, or a command. What can't be sent to workers waits in the ledger.
+# Marks, and what only the report of an ingestion tells, or a command: what cannot be sent waits in the ledger.
 NO_ANSWERS = {errors.Transient, errors.Terminal, errors.MonthRefused, errors.BrokerUnavailable}
 
 

@@ -122,7 +122,8 @@ def follow(batch_id: BatchId, as_json: AsJson = False) -> None:
     """
     Show how one goes on until it has ended, and sum it up.
 
-    It does not matter who runs it. Ctrl-C ends the showing, and not the batch. The exit code is that of an 'ingest' that ended so.
+    It does not matter who runs it. Ctrl-C ends the showing, and not the batch. The exit code is that of an 'ingest'
+    that ended so.
     """
     settings = begin()
     need_something_held(settings, is_named=True)

@@ -66,7 +66,8 @@ def requeue(ids: Ids = None, every: Every = False, as_json: AsJson = False) -> N
     """
     Give them back to the queue that they died in.
 
-    Their batch goes on with them. Mend first what ended the workers: their memory, say. A task whose batch is done with its force-month stays.
+    Their batch goes on with them. Mend first what ended the workers: their memory, say. A task whose batch is done with
+    its force-month stays.
     """
     settings = begin()
     chosen = _chosen(ids, every=every)
