@@ -20,6 +20,7 @@ from stopsearch.flows.asked_batches import AskedIngest
 from stopsearch.flows.plan import Wanted
 from stopsearch.flows.plan_batch import queue_for_workers, send_batch
 from stopsearch.store.batch_months import PlannedMonth
+from stopsearch.worker.queues import broker_name
 
 # Ends a fault, after it has lasted as long as the plan says.
 Undo = Callable[[], None]
@@ -29,15 +30,18 @@ _END_S = 30.0
 _CUT_COPIES = """
 DO $$
 DECLARE
-    until timestamptz := clock_timestamp() + make_interval(secs => 6);
+    until timestamptz := clock_timestamp() + make_interval(secs => 12);
     cut integer;
 BEGIN
     WHILE clock_timestamp() < until LOOP
         PERFORM pg_stat_clear_snapshot();
         SELECT count(pg_terminate_backend(pid)) INTO cut
         FROM pg_stat_progress_copy JOIN pg_class ON pg_class.oid = relid WHERE relname IN ('stop', 'staged_stop');
-        EXIT WHEN cut > 0;
+        IF cut > 0 THEN
+            RETURN;
+        END IF;
     END LOOP;
+    RAISE EXCEPTION 'no stops were copied';
 END $$
 """
 _REFUSE_ROWS = (
@@ -53,12 +57,21 @@ _CUT_BACKENDS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE da
 _CLOSE_ALL = "[exit(Pid, kill) || Pid <- rabbit_networking:connections()]"
 
 
+class NotYet(Exception):
+    """
+    A fault that can't be done before something has happened.
+    """
+
+
 def inject(stack: Stack, fault: Fault) -> Undo | None:
     """
     Do a fault.
 
     Returns:
         What ends it, for those that last.
+
+    Raises:
+        psycopg.Error, StopSearchError, NotYet: It can't be done now: what it needs is away, or no stops are copied.
     """
     return _ACTS[fault.kind](stack, fault)
 
@@ -213,22 +226,27 @@ def _spoil_answers(stack: Stack, fault: Fault) -> None:
     (faults.truncate, faults.cut_off, faults.html, faults.drop)[fault.target % 4](times=3, path="/api/stops-force")
 
 
-def _deliver_twice(stack: Stack, _fault: Fault) -> None:
-    with suppress(BrokerUnavailable, psycopg.Error), stack.database().connect() as connection:
+def _deliver_twice(stack: Stack, fault: Fault) -> None:
+    with stack.database().connect() as connection:
         rows = connection.execute(
             """
             SELECT batch_id, force.id, to_char(month, 'YYYY-MM'), queue, reason
-            FROM batch_month JOIN force ON force.code = force_code ORDER BY ordinal
+            FROM batch_month JOIN force ON force.code = force_code ORDER BY batch_id, ordinal
             """
         ).fetchall()
-        for batch_id in sorted({row[0] for row in rows}):
+    if not rows:
+        raise NotYet("nothing is planned")
+    at_once = fault.target % 2 == 1
+    if at_once:
+        for queue in ("daily", "backfill"):
+            stack.purge(broker_name(queue))
+    with suppress(BrokerUnavailable):
+        for batch_id, force, month, queue, reason in rows:
+            planned = PlannedMonth(force=force, month=Month.parse(month), queue=queue, reason=reason)
+            # At once: side by side, so that two processes take the two; else behind all that wait.
+            stack.dispatch.months(batch_id, [planned] * (1 + at_once))
+        for batch_id in {row[0] for row in rows}:
             stack.dispatch.plan(batch_id)
-            months = [
-                PlannedMonth(force=f, month=Month.parse(m), queue=q, reason=r)
-                for b, f, m, q, r in rows
-                if b == batch_id
-            ]
-            stack.dispatch.months(batch_id, months)
 
 
 def _second_batch(stack: Stack, _fault: Fault) -> None:

@@ -221,7 +221,7 @@ class Stack:
         depths = self.rabbitmq.queue_depths(self.vhost)
         return {name: depth for name, depth in depths.items() if name.startswith(DEAD_QUEUE.name.partition(".")[0])}
 
-    def wait_for_queues(self, *, patience_s: float = 20.0) -> dict[str, str]:
+    def wait_for_queues(self, *, patience_s: float = 60.0) -> dict[str, str]:
         """
         Wait until no task waits or is in hand; give the queues that still hold some, the dead one left out.
         """

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from chaos.inject import Undo, ask_for_all, inject
+from chaos.inject import NotYet, Undo, ask_for_all, inject
 from chaos.plans import Fault, Kind, Plan
 from chaos.stack import Stack
 from chaos.state import differences
@@ -148,8 +148,15 @@ class _Trial:
                 continue
             try:
                 undo = inject(self._stack, fault)
-            except (StopSearchError, psycopg.Error):  # another fault keeps it from being done: a little later, then
-                self._met_at[id(fault)] = now + 0.5
+            except (
+                StopSearchError,
+                psycopg.Error,
+                NotYet,
+            ):  # what it needs is not there now
+                self._met_at[id(fault)] = time.monotonic() + 0.5
+                if is_over and fault.kind is Kind.CUT_COPY:  # nothing is left to be copied
+                    self._faults.remove(fault)
+                    self._result.late += 1
                 continue
             self._say(f"    {time.strftime('%H:%M:%S')} {fault}{' (late)' if is_over else ''}")
             self._faults.remove(fault)

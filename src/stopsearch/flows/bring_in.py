@@ -19,16 +19,17 @@ from psycopg import Connection
 
 from stopsearch.domain.errors import (
     BodyGone,
-    ConfigError,
     MonthNotPublished,
     MonthRefused,
     RunAlreadyActive,
     StopSearchError,
+    StoreUnavailable,
 )
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import MonthState, RunStatus, Shape, Source
 from stopsearch.flows.desk import Desk
 from stopsearch.flows.prepare_edition import Prepared, RefusalLimits, Stopwatch, prepare_edition
+from stopsearch.flows.run_troubles import understood
 from stopsearch.flows.runs import Job, RunReport, Unwatched, Watcher, report_run
 from stopsearch.flows.write_prepared import write_prepared
 from stopsearch.flows.writers import Writers
@@ -48,9 +49,9 @@ from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look, note_state
 from stopsearch.store.statistics import refresh_statistics
 from stopsearch.store.streets import StreetBook
-from stopsearch.store.troubles import is_passing, is_store_gone, known_trouble, store_gone
+from stopsearch.store.troubles import is_passing, is_store_gone, store_gone
 from stopsearch.telemetry.events import Event
-from stopsearch.telemetry.faults import describe_fault, format_frames
+from stopsearch.telemetry.faults import describe_fault
 
 _T = TypeVar("_T")
 log = structlog.get_logger()
@@ -174,10 +175,12 @@ class BringIn:
                     status=RunStatus.CANCELLED, error_kind="cancelled", error_text="Stopped before it was stored."
                 )
                 await self._finish(run_id, outcome, watch)
+            except StoreUnavailable:
+                raise
             except Exception as error:  # one force-month must never harm the others, whatever is wrong with it
                 if is_store_gone(error):
                     raise store_gone(error) from error
-                outcome = await self._note_trouble(job, code, run_id, _understood(error), watch)
+                outcome = await self._note_trouble(job, code, run_id, understood(error), watch)
             finally:
                 structlog.contextvars.unbind_contextvars("run_id")
                 if is_locked and code is not None:
@@ -377,22 +380,6 @@ def _busy(job: Job) -> RunOutcome:
         status=RunStatus.BUSY,
         error_kind=RunAlreadyActive.kind,
         error_text=f"{job.force} {job.month} is being brought in by another process.",
-    )
-
-
-def _understood(error: Exception) -> StopSearchError:
-    """
-    Put an error into words that may be kept: what the driver or a library says may quote whole records.
-    """
-    if isinstance(error, StopSearchError):
-        return error
-    known = known_trouble(error)
-    if isinstance(known, ConfigError):
-        return known
-    log.error(Event.RUN_BROKE, fault=describe_fault(error), exception=format_frames(error))
-    return known or StopSearchError(
-        f"Something that should not happen: {describe_fault(error)}.",
-        remedy="The last revision stays. Please report it, with the force and the month.",
     )
 
 

@@ -14,10 +14,11 @@ from psycopg import Connection
 
 from stopsearch.clean.identity import identify
 from stopsearch.clean.normal_form import normal_form
-from stopsearch.domain.errors import ConfigError, MonthRefused, RunAlreadyActive, StopSearchError, StoreUnavailable
+from stopsearch.domain.errors import MonthRefused, RunAlreadyActive, StopSearchError, StoreUnavailable
 from stopsearch.domain.states import Cause, LetterState, RunStatus, Source
 from stopsearch.flows.keep_dismissed import keep_dismissed
 from stopsearch.flows.prepare_edition import RefusalLimits, Stopwatch, build_edition, decode
+from stopsearch.flows.run_troubles import understood
 from stopsearch.flows.runs import RunReport, report_run
 from stopsearch.store.edition import Edition, LetterDraft
 from stopsearch.store.forces import force_code
@@ -29,9 +30,8 @@ from stopsearch.store.operations import operation_codes
 from stopsearch.store.releases import Held, look
 from stopsearch.store.revise import Revised, revise
 from stopsearch.store.stop_rows import StopRows, stop_rows
-from stopsearch.store.troubles import is_passing, is_store_gone, known_trouble, store_gone
-from stopsearch.telemetry.events import Event
-from stopsearch.telemetry.faults import describe_fault, format_frames
+from stopsearch.store.troubles import is_passing, is_store_gone, store_gone
+from stopsearch.telemetry.faults import describe_fault
 
 log = structlog.get_logger()
 
@@ -259,21 +259,12 @@ def _understood(error: Exception, kept: KeptEdition) -> StopSearchError:
     """
     Put an error into words that may be kept: what the driver or a library says may quote whole records.
     """
-    if isinstance(error, StopSearchError):
-        return error
     if is_passing(error):
         return RunAlreadyActive(
             f"Another transaction stood in the way of {kept.force} {kept.month}: {describe_fault(error)}.",
             remedy="Nothing was written; the next run looks again.",
         )
-    known = known_trouble(error)
-    if isinstance(known, ConfigError):
-        return known
-    log.error(Event.RUN_BROKE, fault=describe_fault(error), exception=format_frames(error))
-    return known or StopSearchError(
-        f"Something that should not happen: {describe_fault(error)}.",
-        remedy="The last revision stays. Please report it, with the force and the month.",
-    )
+    return understood(error)
 
 
 def report_rebuild(edition: KeptEdition, outcome: RunOutcome, durations_s: dict[str, float]) -> RunReport:

@@ -20,6 +20,7 @@ from stopsearch.flows.runs import RunReport
 from stopsearch.settings import Settings
 from stopsearch.store.batch_cancel import drop_cancelled_months, end_lost_runs
 from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, ended_as, leave_month, settle_month
+from stopsearch.store.batch_tending import fail_unended_run
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
 from stopsearch.store.snapshots import keep_current
@@ -106,6 +107,8 @@ def cut_month(connection: Connection, *, batch_id: int, force: str, month: Month
     claimed = claim_month(connection, batch_id, force, month, is_delivery=False)
     if claimed is None:
         return MonthEnd(batch_status=close_batch(connection, batch_id))
+    text = f"{force} {month} took longer than STOPSEARCH_TASK_SOFT_LIMIT_S. The last revision stays."
+    fail_unended_run(connection, batch_id, force, month, kind="task_cut", text=text, at=_now())
     ended = ended_as(connection, claimed)  # it may have been stored while its task was being cut
     if ended is None and claimed.tries >= _CUTS:
         ended = RunStatus.FAILED

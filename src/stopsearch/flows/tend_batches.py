@@ -49,13 +49,16 @@ def tend_batches(database: Database, settings: Settings, dispatch: Dispatch) -> 
     """
     patience = timedelta(seconds=max(_LOST_AFTER.total_seconds(), 2 * settings.tend_every_s))
     now = datetime.now(UTC)
-    sent = abandoned = closed = 0
+    planned_again = sent = abandoned = closed = 0
+    is_away = False  # a broker that hangs takes its time over each try, so that one has to do
     with database.connect(autocommit=True) as connection:
-        unplanned = unplanned_batches(connection, sent_before=now - _PLAN_AGAIN_AFTER)
-        for batch_id in unplanned:
-            send_batch(database, dispatch, batch_id)
+        for batch_id in unplanned_batches(connection, sent_before=now - _PLAN_AGAIN_AFTER):
+            is_away = not send_batch(database, dispatch, batch_id)
+            if is_away:
+                break
+            planned_again += 1
         batches = running_batches(connection)
-        empty = _empty_queues(dispatch) if batches else frozenset()
+        empty = _empty_queues(dispatch) if batches and not is_away else frozenset()
         for batch_id in batches:
             for month in abandon_months(connection, batch_id, limit=REDELIVERIES, at=now):
                 abandoned += 1
@@ -67,11 +70,13 @@ def tend_batches(database: Database, settings: Settings, dispatch: Dispatch) -> 
                     deliveries=month.deliveries,
                 )
             due = months_to_send(connection, batch_id, empty_queues=empty, at=now, lost_after=patience)
-            if due and send_months(database, dispatch, batch_id, due):
-                sent += len(due)
-                log.info(Event.MONTHS_SENT_AGAIN, batch_id=batch_id, months=len(due))
+            if due and not is_away:
+                is_away = not send_months(database, dispatch, batch_id, due)
+                if not is_away:
+                    sent += len(due)
+                    log.info(Event.MONTHS_SENT_AGAIN, batch_id=batch_id, months=len(due))
             closed += close_batch(connection, batch_id) is not None
-    return Tended(planned_again=len(unplanned), months_sent=sent, abandoned=abandoned, closed=closed)
+    return Tended(planned_again=planned_again, months_sent=sent, abandoned=abandoned, closed=closed)
 
 
 def send_outstanding(database: Database, dispatch: Dispatch, batch_id: int) -> int:

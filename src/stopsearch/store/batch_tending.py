@@ -99,12 +99,17 @@ def abandon_months(connection: Connection, batch_id: int, *, limit: int, at: dat
                 WHERE run.batch_id = planned.batch_id AND run.force_code = planned.force_code
                     AND run.month = planned.month AND run.status = ANY(%(settled)s)
             )
-        RETURNING force.id, planned.month, planned.deliveries, planned.force_code
+        RETURNING force.id, planned.month, planned.deliveries
         """,  # nosec B608: made of our own words only
         {"batch": batch_id, "limit": limit, "at": at, "settled": list(SETTLED)},
     ).fetchall()
-    for force, month, deliveries, code in rows:
-        _fail_last_run(connection, batch_id, code, Month.of(month), force=force, deliveries=deliveries, at=at)
+    for force, first_day, deliveries in rows:
+        month = Month.of(first_day)
+        text = (
+            f"{force} {month} ended its worker {deliveries} times. Look at the memory that workers have, and at "
+            "'stopsearch dead-tasks list'; the last revision stays."
+        )
+        fail_unended_run(connection, batch_id, force, month, kind="worker_lost", text=text, at=at)
     return [AbandonedMonth(force=row[0], month=Month.of(row[1]), deliveries=row[2]) for row in rows]
 
 
@@ -139,22 +144,20 @@ def reopen_month(connection: Connection, batch_id: int, force: str, month: Month
     return True
 
 
-def _fail_last_run(
-    connection: Connection, batch_id: int, code: int, month: Month, *, force: str, deliveries: int, at: datetime
+def fail_unended_run(
+    connection: Connection, batch_id: int, force: str, month: Month, *, kind: str, text: str, at: datetime
 ) -> None:
+    """
+    End the last run of a force-month in a batch as failed, where it says that it goes on: its task was lost, or cut.
+    """
     row = connection.execute(
         """
-        SELECT id FROM ingest_run WHERE batch_id = %s AND force_code = %s AND month = %s AND status = 'running'
-        ORDER BY id DESC LIMIT 1
+        SELECT run.id FROM ingest_run AS run JOIN force ON force.code = run.force_code
+        WHERE run.batch_id = %s AND force.id = %s AND run.month = %s AND run.status = 'running'
+        ORDER BY run.id DESC LIMIT 1
         """,
-        [batch_id, code, month.first_day],
+        [batch_id, force, month.first_day],
     ).fetchone()
-    if row is None:
-        return
-    outcome = RunOutcome(
-        status=RunStatus.FAILED,
-        error_kind="worker_lost",
-        error_text=f"{force} {month} ended its worker {deliveries} times. Look at the memory that workers have, and at "
-        "'stopsearch dead-tasks list'; the last revision stays.",
-    )
-    finish_run(connection, row[0], outcome, durations_s={}, at=at)
+    if row is not None:
+        outcome = RunOutcome(status=RunStatus.FAILED, error_kind=kind, error_text=text)
+        finish_run(connection, row[0], outcome, durations_s={}, at=at)

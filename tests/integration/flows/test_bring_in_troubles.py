@@ -12,13 +12,17 @@ from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from builders.ingests import TRIGGER, bring_one_in, edition, settings_for
-from builders.standin import make_api_record
+from builders.standin import make_api_record, running_standin
 from builders.store_state import breaches_of, count_rows
+from builders.worker_batches import RecordingDispatch, planned_by_worker
+from stopsearch.domain.errors import StoreUnavailable
 from stopsearch.domain.published import PublishedMonth
 from stopsearch.domain.states import RunStatus
 from stopsearch.flows import bring_in as bring_in_flow
 from stopsearch.flows.batches import Batch
+from stopsearch.flows.month_bringer import MonthBringer
 from stopsearch.flows.runs import Job, RunReport
+from stopsearch.store.batch_months import claim_month
 from stopsearch.store.database import Database
 
 pytestmark = pytest.mark.integration
@@ -119,3 +123,25 @@ def test_trouble_that_passes_is_tried_once_more(database: Database, code: str, m
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["store_retried"]
     assert (count_rows(database, "stop"), count_rows(database, "street")) == (30, 1), "the streets went with the try"
     assert breaches_of(database) == {}
+
+
+def test_a_connection_that_was_lost_between_two_tasks_fails_no_force_month(database: Database) -> None:
+    with running_standin({("kent", "2023-07"): DAYS}) as standin:
+        settings = settings_for(standin.url, retry_attempts=1)
+        dispatch = RecordingDispatch()
+        batch_id = planned_by_worker(database, settings, dispatch)
+        [(_, month)] = dispatch.sent
+
+        async def bring_in_on_a_lost_connection() -> None:
+            async with MonthBringer(database, settings, stopping=asyncio.Event()) as bringer:
+                with database.connect(autocommit=True) as connection:
+                    claimed = claim_month(connection, batch_id, month.force, month.month)
+                    assert claimed is not None
+                    connection.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                await bringer.bring_in(claimed)
+
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(bring_in_on_a_lost_connection())

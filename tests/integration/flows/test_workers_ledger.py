@@ -61,6 +61,21 @@ class EmptyQueues(RecordingDispatch):
         return frozenset(QUEUES)
 
 
+class AwayDispatch(RecordingDispatch):
+    """
+    A broker that is away, and how often it was tried.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries = 0
+        self.is_away = True
+
+    def _answer(self) -> None:
+        self.tries += 1
+        super()._answer()
+
+
 @pytest.fixture
 def standin() -> Iterator[RunningStandin]:
     with running_standin(MONTHS) as standin:
@@ -433,6 +448,15 @@ def test_what_was_stored_while_its_task_was_cut_has_not_failed(
     assert status_of(database, batch_id) is BatchStatus.FINISHED
 
 
+def test_a_run_whose_task_was_cut_says_so(database: Database, settings: Settings, dispatch: EmptyQueues) -> None:
+    batch_id = planned_by_worker(database, settings, dispatch, forces=("kent",), first=JULY)
+    deliver_and_die(database, batch_id, "kent", JULY)
+    with database.connect(autocommit=True) as connection:
+        cut_month(connection, batch_id=batch_id, force="kent", month=JULY)
+        runs = connection.execute("SELECT status, error_kind FROM ingest_run").fetchall()
+    assert runs == [("failed", "task_cut")]
+
+
 def test_delivered_twice_it_has_not_failed_however_late_it_is(
     database: Database, settings: Settings, dispatch: EmptyQueues
 ) -> None:
@@ -460,6 +484,19 @@ def test_a_batch_that_nobody_understands_waits_for_whoever_does_but_not_for_ever
         connection.execute("""UPDATE ingest_batch SET asked_for = asked_for || '{"source": "a newer one"}'""")
     assert plan_batch(database, settings.model_copy(update={"month_retry_hours": hours}), dispatch, batch_id) == 0
     assert status_of(database, batch_id) is status
+
+
+def test_a_broker_that_does_not_answer_is_asked_once_a_look_and_not_for_every_batch(
+    database: Database, settings: Settings
+) -> None:
+    away = AwayDispatch()
+    for first in ("kent", "surrey", "durham"):
+        planned_by_worker(database, settings, away, forces=(first,))  # its months wait to be sent
+    for _ in range(3):
+        queued_for_workers(database, settings, away)
+    age(database, 61)
+    away.tries = 0
+    assert (tend_batches(database, settings, away).planned_again, away.tries) == (0, 1)
 
 
 def bring_in_and_die(database: Database, settings: Settings, batch_id: int, month: PlannedMonth) -> None:
