@@ -14,12 +14,21 @@ from psycopg import Connection
 from stopsearch.domain.errors import SourceUnavailable, UpstreamDown
 from stopsearch.domain.months import Month
 from stopsearch.domain.states import BatchStatus, Cause, RunStatus
+from stopsearch.flows.dispatch import REDELIVERIES
 from stopsearch.flows.prepare_edition import RefusalLimits
 from stopsearch.flows.rebuild_month import Rebuild
 from stopsearch.flows.runs import RunReport
 from stopsearch.settings import Settings
 from stopsearch.store.batch_cancel import drop_cancelled_months, end_lost_runs
-from stopsearch.store.batch_months import ClaimedMonth, claim_month, close_if_over, ended_as, leave_month, settle_month
+from stopsearch.store.batch_months import (
+    ClaimedMonth,
+    claim_month,
+    close_if_over,
+    ended_as,
+    is_spent,
+    leave_month,
+    settle_month,
+)
 from stopsearch.store.batch_tending import fail_unended_run
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
@@ -52,6 +61,7 @@ class MonthEnd:
     status: RunStatus | None = None
     next_at: datetime | None = None
     batch_status: BatchStatus | None = None
+    is_spent: bool = False  # it has ended its worker too often: its task belongs in the dead queue
 
 
 def run_month(
@@ -75,9 +85,15 @@ def run_month(
     Raises:
         StoreUnavailable: The database went away. The force-month stays outstanding.
     """
-    claimed = claim_month(connection, batch_id, force, month, is_delivery=is_delivery)
+    most = REDELIVERIES + 1
+    claimed = claim_month(connection, batch_id, force, month, is_delivery=is_delivery, most_deliveries=most)
     if claimed is None:
-        return MonthEnd(batch_status=close_batch(connection, batch_id))
+        if not is_spent(connection, batch_id, force, month, most_deliveries=most):
+            return MonthEnd(batch_status=close_batch(connection, batch_id))
+        # Nobody works on it any more; but the last who did may have stored it, and died before it could be settled.
+        claimed = claim_month(connection, batch_id, force, month, is_delivery=False)
+        if claimed is None or ended_as(connection, claimed) is None:
+            return MonthEnd(is_spent=True, batch_status=close_batch(connection, batch_id))
     ended = ended_as(connection, claimed)
     if ended is not None:
         settle_month(connection, claimed, ended, at=_now())

@@ -121,27 +121,41 @@ def plan_months(connection: Connection, batch_id: int, months: Sequence[PlannedM
 
 
 def claim_month(
-    connection: Connection, batch_id: int, force: str, month: Month, *, is_delivery: bool = True
+    connection: Connection,
+    batch_id: int,
+    force: str,
+    month: Month,
+    *,
+    is_delivery: bool = True,
+    most_deliveries: int | None = None,
 ) -> ClaimedMonth | None:
     """
     Begin to work on a force-month, and count the delivery before anything can go wrong.
 
     Args:
         is_delivery: False where the same delivery is worked on again, after the database was away.
+        most_deliveries: Deliveries after which nobody works on it any more; None: any number.
 
     Returns:
-        None where there is nothing to do: it has ended, or its batch has, or was cancelled.
+        None where there is nothing to do: it has ended, or its batch has, or was cancelled, or it is spent.
     """
     row = connection.execute(
         """
-        UPDATE batch_month AS planned SET deliveries = planned.deliveries + %(delivery)s
+        UPDATE batch_month AS planned SET deliveries = planned.deliveries + %(delivery)s, sent_at = clock_timestamp()
         FROM ingest_batch AS batch, force
         WHERE batch.id = planned.batch_id AND force.code = planned.force_code
             AND planned.batch_id = %(batch)s AND force.id = %(force)s AND planned.month = %(month)s
             AND planned.ended_at IS NULL AND batch.status = 'running' AND batch.cancel_asked_at IS NULL
+            AND planned.deliveries + %(delivery)s <= coalesce(%(most)s::integer, planned.deliveries + 1)
         RETURNING planned.queue, planned.reason, batch.asked_for, batch.requested_by, planned.planned_at, planned.tries
         """,
-        {"batch": batch_id, "force": force, "month": month.first_day, "delivery": int(is_delivery)},
+        {
+            "batch": batch_id,
+            "force": force,
+            "month": month.first_day,
+            "delivery": int(is_delivery),
+            "most": most_deliveries,
+        },
     ).fetchone()
     if row is None:
         return None
@@ -174,6 +188,21 @@ def ended_as(connection: Connection, claimed: ClaimedMonth) -> RunStatus | None:
         {**_key(claimed), "settled": list(SETTLED)},
     ).fetchone()
     return RunStatus(row[0]) if row is not None else None
+
+
+def is_spent(connection: Connection, batch_id: int, force: str, month: Month, *, most_deliveries: int) -> bool:
+    """
+    Tell whether a force-month was delivered as often as it may be, and has not come to a good end.
+    """
+    row = connection.execute(
+        """
+        SELECT FROM batch_month AS planned JOIN force ON force.code = planned.force_code
+        WHERE planned.batch_id = %(batch)s AND force.id = %(force)s AND planned.month = %(month)s
+            AND planned.deliveries >= %(most)s AND (planned.ended_at IS NULL OR planned.status = 'failed')
+        """,
+        {"batch": batch_id, "force": force, "month": month.first_day, "most": most_deliveries},
+    ).fetchone()
+    return row is not None
 
 
 def settle_month(connection: Connection, claimed: ClaimedMonth, status: RunStatus, *, at: datetime) -> None:

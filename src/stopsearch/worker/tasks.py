@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from stopsearch.domain.months import Month
 from stopsearch.settings import Settings
@@ -38,14 +38,17 @@ def register(app: Celery, settings: Settings) -> None:
     Give the app its tasks.
     """
 
-    def task(name: str, work: Callable[..., None], **options: Any) -> None:
+    def task(name: str, work: Callable[..., object], **options: Any) -> None:
         def guarded(*args: Any) -> None:
             try:
-                work(_workshop(app, settings), *args)
+                end = work(_workshop(app, settings), *args)
             except SoftTimeLimitExceeded:
                 log.warning(Event.TASK_CUT, task=name, reason="it took longer than STOPSEARCH_TASK_SOFT_LIMIT_S")
             except Exception as error:  # Celery would log what it says, which may quote a record
                 log.error(Event.TASK_BROKE, task=name, fault=describe_fault(error), exception=format_frames(error))
+            else:
+                if getattr(end, "is_spent", False):
+                    raise Reject("It has ended its worker too often.", requeue=False)  # to the dead queue
 
         app.task(name=name, **options)(guarded)
 
