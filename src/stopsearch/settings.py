@@ -293,6 +293,13 @@ class Settings(BaseSettings):
     def _check_broker(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("amqp://", "amqps://")):
             raise ValueError("it must start with amqp:// or amqps://")
+        if value is not None:
+            try:
+                _ = urlsplit(value.get_secret_value()).port
+            except ValueError:  # its own words may quote a password with a mark that should be written as %2F or so
+                raise ValueError(
+                    "its port is no number; in a user or a password write / as %2F, @ as %40 and : as %3A"
+                ) from None
         return value
 
     @field_validator("trusted_proxies")

@@ -153,7 +153,7 @@ def test_no_wait_tells_the_number_and_follow_goes_on_to_the_end(stopsearch: Comm
 def test_a_broker_that_is_away_is_told_and_the_batch_remembered(stopsearch: CommandLine) -> None:
     away = {"BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//"}
     told = stopsearch.look("ingest", "--distributed", "--no-wait", **away)
-    assert "RabbitMQ does not answer. Batch 1 is in the ledger" in told.err
+    assert "RabbitMQ does not take it now; 'stopsearch doctor' tells why. Batch 1 is in the ledger" in told.err
     assert "who are told once RabbitMQ is back" in stopsearch.look("batches", "show", "1").out
     assert "Batch 1 is cancelled." in stopsearch.look("batches", "cancel", "1").out
     assert "Batch 1 is cancelled." in stopsearch.look("batches", "cancel", "1").out
@@ -164,7 +164,7 @@ def test_what_nobody_takes_is_told_what_it_waits_for(
 ) -> None:
     monkeypatch.setattr(following, "_UNTAKEN_S", 0.5)
     away = {"BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//"}
-    for settings, hint in (({}, "no 'stopsearch worker' runs"), (away, "waits for RabbitMQ")):
+    for settings, hint in (({}, "no 'stopsearch worker' runs"), (away, "could not be sent yet: 'stopsearch beat'")):
         [queued] = stopsearch.look("ingest", "--distributed", "--no-wait", "--json", **settings).objects
         ending = threading.Timer(3, cancel_batch, (database, queued["batch"]), {"requested_by": "somebody"})
         ending.start()

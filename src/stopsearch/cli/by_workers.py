@@ -4,11 +4,17 @@ What `ingest --distributed` does in place of bringing data in itself: it gives t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stopsearch.cli.following import follow_batch, tell_followed
 from stopsearch.cli.opening import opened
 from stopsearch.cli.terminal import note, program, say, say_json
+from stopsearch.domain.errors import BrokerUnavailable
 from stopsearch.flows.plan import Wanted
 from stopsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from stopsearch.worker.dispatch import CeleryDispatch
 
 
 def ingest_by_workers(settings: Settings, wanted: Wanted, *, is_watched: bool, as_json: bool) -> int:
@@ -39,7 +45,12 @@ def ingest_by_workers(settings: Settings, wanted: Wanted, *, is_watched: bool, a
         )
         is_sent = send_batch(database, dispatch, batch_id)
         if not is_sent:
-            note(f"RabbitMQ does not answer. Batch {batch_id} is in the ledger, and is sent once it is back.")
+            note(
+                f"RabbitMQ does not take it now; 'stopsearch doctor' tells why. Batch {batch_id} is in the ledger, "
+                "and 'stopsearch beat' sends it once RabbitMQ does."
+            )
+        elif not _has_planner(dispatch):
+            note(f"No worker serves the queue 'control' now; batch {batch_id} begins once a 'stopsearch worker' does.")
         if is_watched:
             return tell_followed(follow_batch(database, settings, batch_id), as_json=as_json)
     if as_json:
@@ -47,3 +58,13 @@ def ingest_by_workers(settings: Settings, wanted: Wanted, *, is_watched: bool, a
     else:
         say(f"Batch {batch_id} is queued for workers. '{program()} batches follow {batch_id}' shows it.")
     return 0
+
+
+def _has_planner(dispatch: CeleryDispatch) -> bool:
+    """
+    Tell whether a worker is there that plans batches, as far as can be known.
+    """
+    try:
+        return dispatch.look()["control"].consumers > 0
+    except BrokerUnavailable:  # it took the batch a moment ago; following it says more
+        return True

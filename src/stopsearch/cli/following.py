@@ -102,7 +102,7 @@ def _untaken(batch: BatchEntry) -> str:
     if not batch.is_distributed:
         return f"Batch {batch.id} waits for a server: 'stopsearch serve' runs it."
     if batch.sent_at is None:
-        return f"Batch {batch.id} waits for RabbitMQ, which does not answer. It is sent once it is back."
+        return f"Batch {batch.id} could not be sent yet: 'stopsearch beat' sends it once RabbitMQ takes it."
     return (
         f"Batch {batch.id} was sent, and is not planned yet: no 'stopsearch worker' runs, "
         "or the publisher does not answer."

@@ -29,6 +29,7 @@ from stopsearch.store.batch_months import (
     leave_month,
     settle_month,
 )
+from stopsearch.store.batch_reports import find_batch
 from stopsearch.store.batch_tending import fail_unended_run
 from stopsearch.store.kept_editions import editions_of
 from stopsearch.store.ledger import RunOutcome
@@ -183,8 +184,23 @@ def close_batch(connection: Connection, batch_id: int) -> BatchStatus | None:
     if status is not None:
         refresh_statistics(connection)
         keep_current(connection)
-        log.info(Event.BATCH_FINISHED, batch_id=batch_id, status=status)
+        _tell_end(connection, batch_id)
     return status
+
+
+def _tell_end(connection: Connection, batch_id: int) -> None:
+    batch = find_batch(connection, batch_id)
+    seconds = (batch.ended_at - batch.started_at).total_seconds() if batch.ended_at and batch.started_at else 0.0
+    bound = structlog.contextvars.get_contextvars()
+    structlog.contextvars.clear_contextvars()  # its last force-month is not what it is about
+    log.info(
+        Event.BATCH_FINISHED,
+        batch_id=batch_id,
+        status=batch.status,
+        runs=sum(batch.runs.values()),
+        duration_s=round(seconds, 3),
+    )
+    structlog.contextvars.bind_contextvars(**bound)
 
 
 def _now() -> datetime:

@@ -259,7 +259,7 @@ def _note(entry: BatchEntry) -> str | None:
     if entry.status is BatchStatus.RUNNING and entry.cancel_asked_at is not None:
         return "It is being cancelled: what is being stored is finished first."
     if entry.status is BatchStatus.QUEUED and entry.is_distributed and entry.sent_at is None:
-        return "It waits for RabbitMQ, which did not answer: workers are told of it once it is back."
+        return "It waits for RabbitMQ, which did not answer: Beat tells workers of it once it is back."
     return None
 
 

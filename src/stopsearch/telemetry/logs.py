@@ -75,7 +75,7 @@ class _ToStructlog(logging.Handler):
         """
         Write one record.
         """
-        fields: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
+        fields: dict[str, object] = {"logger": record.name, "message": " ".join(record.getMessage().split())}
         if record.exc_info and record.exc_info[1] is not None:
             fields["exception"] = format_frames(record.exc_info[1])
         structlog.get_logger().log(min(record.levelno, logging.CRITICAL), Event.LIBRARY_SAID, **fields)

@@ -8,8 +8,8 @@ from typing import Any
 
 from celery import Celery
 
-from stopsearch.domain.errors import ConfigError
 from stopsearch.settings import QUEUES, Settings
+from stopsearch.worker.access import need_broker
 from stopsearch.worker.queues import DEAD_QUEUE, EXCHANGE, TASK_QUEUES, broker_name
 from stopsearch.worker.tasks import register
 
@@ -28,15 +28,10 @@ def make_celery(settings: Settings) -> Celery:
     Raises:
         ConfigError: No broker is set.
     """
-    if settings.broker_url is None:
-        raise ConfigError(
-            "No broker is set, so there are no workers.",
-            remedy="Name a RabbitMQ in STOPSEARCH_BROKER_URL, as amqp://user:password@host:5672/vhost.",
-        )
     results = settings.result_url or settings.redis_url
     app = Celery(
         "stopsearch",
-        broker=settings.broker_url.get_secret_value(),
+        broker=need_broker(settings),
         backend=results.get_secret_value() if results is not None else "disabled",
         set_as_current=False,
     )
@@ -101,9 +96,10 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
+        # Nobody commands a worker but by signals. Its queue of commands would be locked to the old connection of a
+        # worker that was cut off, and end it when it comes back before RabbitMQ has noticed.
+        "worker_enable_remote_control": False,
         # RabbitMQ 4.3 refuses queues that are neither durable nor exclusive.
-        "control_queue_exclusive": True,
-        "control_queue_durable": False,
         "event_queue_exclusive": True,
         "event_queue_durable": False,
         # Beat's own memory is the ledger, so it keeps no file.

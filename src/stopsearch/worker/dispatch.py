@@ -14,6 +14,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from stopsearch.domain.errors import BrokerUnavailable
 from stopsearch.settings import QUEUES, Settings
+from stopsearch.worker.access import REFUSALS
 from stopsearch.worker.queues import broker_name
 from stopsearch.worker.tasks import BRING_IN_MONTH, KEEP_HOUSE, PLAN_BATCH, REPLAY_MONTH
 
@@ -179,6 +180,11 @@ def in_our_words() -> Iterator[None]:
     """
     try:
         yield
+    except REFUSALS as error:
+        raise BrokerUnavailable(
+            f"RabbitMQ refuses us ({type(error).__name__}).",
+            remedy="See the user, the password, the virtual host and the user's rights in STOPSEARCH_BROKER_URL.",
+        ) from error
     except _AWAY as error:
         raise BrokerUnavailable(
             f"RabbitMQ does not answer ({type(error).__name__}).",

@@ -21,6 +21,7 @@ from stopsearch.settings import Settings
 from stopsearch.telemetry.events import Event
 from stopsearch.telemetry.faults import describe_fault
 from stopsearch.telemetry.logs import configure_foreign_logs
+from stopsearch.worker.access import need_access
 from stopsearch.worker.app import make_celery, only_send
 from stopsearch.worker.beat_ticks import beat_ticks
 from stopsearch.worker.dispatch import CeleryDispatch
@@ -45,8 +46,9 @@ def run_beat(settings: Settings) -> None:
     While the broker is away it is waited for: what is due then is sent, once, when it is back.
 
     Raises:
-        ConfigError: No broker is set.
+        ConfigError: No broker is set, or it refuses us.
     """
+    need_access(settings)
     app = only_send(make_celery(settings))
     configure_foreign_logs(level=settings.log_level)
     app.conf.beat_schedule = beat_ticks(settings)

@@ -44,9 +44,11 @@ def worker(
     end, a worker gives back what it is still fetching and finishes what it is storing.
     """
     settings = at_least_info(begin())
+    from stopsearch.worker.access import need_access
     from stopsearch.worker.run_worker import run_worker
 
     chosen = _read_queues(queues) if queues is not None else settings.worker_queues
+    need_access(settings)
     _check_database(settings)
     raise typer.Exit(
         run_worker(settings, queues=chosen, concurrency=concurrency or settings.worker_concurrency, name=name)
@@ -73,6 +75,8 @@ def _check_database(settings: Settings) -> None:
 
     try:
         with open_store(settings):
+            if settings.is_embedded:
+                note("It stores in this machine's embedded database: elsewhere, workers need STOPSEARCH_DATABASE_URL.")
             return
     except StoreUnavailable as error:  # it may come back: each task waits for it
         note(f"{error.message} Tasks wait for it.")
