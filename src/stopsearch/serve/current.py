@@ -46,6 +46,7 @@ class CurrentSnapshot:
         self._counted_at = clock()
         self._background: asyncio.Task[None] | None = None
         self._lags = False
+        self._is_wanted = False
 
     @property
     def last(self) -> Found | None:
@@ -54,11 +55,11 @@ class CurrentSnapshot:
         """
         return self._found
 
-    @property
     def lags(self) -> bool:
         """
-        Tell whether what was found last is known to be past, and to be answered from all the same.
+        Tell whether what was found last is past, most likely, and is to be answered from all the same.
         """
+        self._is_wanted = True
         return self._lags and self._clock() - self._looked_at < _OLDEST_S
 
     async def at(self, seen: int) -> Found:
@@ -77,7 +78,7 @@ class CurrentSnapshot:
             self._lags = True
             if self._background is None or self._background.done():
                 self._background = asyncio.create_task(self._look_later())
-            if self.lags:
+            if self.lags():
                 return found
         return await self._look(seen, instead_of=found)
 
@@ -99,12 +100,24 @@ class CurrentSnapshot:
         return found
 
     async def _look_later(self) -> None:
+        """
+        Look every two seconds, for as long as more than one change came in between and somebody asks.
+        """
         await asyncio.sleep(max(0.0, (1.0 - self._tokens) * _EVERY_S))
-        try:
-            found = self._found
-            await self._look(found[1] if found is not None else 0, instead_of=found)
-        except StopSearchError as error:  # the request that finds it too old looks by itself, and is told
-            log.warning(Event.REQUEST_FAILED, path="", kind=error.kind, status=503, fault=describe_fault(error))
+        while True:
+            before, self._is_wanted = self._found, False
+            try:
+                found = await self._look(before[1] if before is not None else 0, instead_of=before)
+            except StopSearchError as error:  # the request that finds it too old looks by itself, and is told
+                log.warning(Event.REQUEST_FAILED, path="", kind=error.kind, status=503, fault=describe_fault(error))
+                return
+            if before is None or found[1] - before[1] <= 1:
+                return
+            self._lags = True
+            await asyncio.sleep(_EVERY_S)
+            if not self._is_wanted:
+                self._lags = False
+                return
 
     def _take_token(self) -> bool:
         now = self._clock()

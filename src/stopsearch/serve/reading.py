@@ -161,12 +161,11 @@ class Reading:
         """
         return self._current.last
 
-    @property
     def lags(self) -> bool:
         """
         Tell whether answers are made from the snapshot that was current a moment ago, since it changes all the time.
         """
-        return self._current.lags
+        return self._current.lags()
 
     async def current(self, seen: int | None = None) -> tuple[Snapshot, int]:
         """

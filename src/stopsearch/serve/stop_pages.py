@@ -140,7 +140,7 @@ async def find_page(
             if not question.pages.can_be_current:
                 snapshot = (await reading.current())[0] if may_move else snapshot
                 break
-            if cached is None or cached[0] is not snapshot or reading.lags:
+            if cached is None or cached[0] is not snapshot or reading.lags():
                 break
             pages = question.pages
             generation, page = await reading.ask(lambda connection: pages.find_current(connection, after))  # noqa: B023
