@@ -98,7 +98,8 @@ def test_workers_bring_it_in_and_the_command_sums_it_up(
 def test_ctrl_c_leaves_the_batch_to_the_workers_and_cancel_ends_it(
     stopsearch: CommandLine, upstream: RunningStandin, database: Database
 ) -> None:
-    upstream.faults.slow(0.5, path="/api/stops-force")
+    # Slow enough for several commands to begin, on a busy machine, while the batch goes on.
+    upstream.faults.slow(4, path="/api/stops-force")
     with a_worker(stopsearch):
         process = stopsearch.start("ingest", "--distributed")
         wait_until(lambda: count_rows(database, "revision") >= 1)

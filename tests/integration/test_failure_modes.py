@@ -397,7 +397,8 @@ def counted_statements() -> Iterator[list[str]]:
     execute = psycopg.Cursor.execute
 
     def counted(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
-        sent.append(str(query))
+        if "ANALYZE" not in str(query):  # asked for where a table has grown, once however many records
+            sent.append(str(query))
         return execute(cursor, query, *args, **options)
 
     with pytest.MonkeyPatch.context() as patched:
