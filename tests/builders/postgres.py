@@ -82,7 +82,7 @@ class RunningPostgres:
             self._account.own(self._data)
             self._initialise(small_segments=self._is_small)
             self.start()
-        except BaseException:
+        except BaseException:  # whatever ended the start, Ctrl-C included: no process may be left behind
             self.end()
             raise
 

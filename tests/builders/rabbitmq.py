@@ -122,7 +122,7 @@ class RunningRabbitMQ:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # whatever ended the start, Ctrl-C included: no process may be left behind
             self.end()
             raise
 
